@@ -1,0 +1,1 @@
+"""Train a credit-card-default pipeline: data, features, search, evaluation, report."""
