@@ -1,0 +1,171 @@
+"""Convert a fitted pipeline to the ONNX graph of a model file.
+
+A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features: skl2onnx converts the folded forest,
+and its older ``TreeEnsembleClassifier``, three times as large, is rewritten. Any other pipeline is left to skl2onnx, in
+float64 up to the point where scikit-learn itself casts to float32.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper, numpy_helper
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from skl2onnx.sklapi import CastTransformer
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
+
+from export.explain import explained
+from export.fold import FORESTS, Fold, is_cast_to_float64, positions
+from lambda_fn.metadata import Card
+
+# onnxruntime has run TreeEnsemble since 1.21; opset 21 and IR 10 are as old as that.
+OPSET, ML_OPSET, IR_VERSION = 21, 5, 10
+_SKL2ONNX_OPSETS = {"": OPSET, "ai.onnx.ml": 3}
+# scikit-learn casts to float32 before these compare with their thresholds.
+_FLOAT32_TREES = (*FORESTS, DecisionTreeClassifier, GradientBoostingClassifier)
+
+
+def convert(pipeline: Pipeline, folded: Fold | None, card: Card) -> onnx.ModelProto:
+    """Build the graph of a model file, without its metadata.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted, with two classes.
+    folded : Fold or None
+        What `export.fold.fold` made of it; None leaves the pipeline to skl2onnx.
+    card : Card
+        Names the features and families, the reference profile and the threshold.
+
+    Returns
+    -------
+    ModelProto
+        Inputs ``features`` float32 [N, F] and ``explain`` bool; outputs ``probability`` float32 [N], ``label`` int64
+        [N] and ``contributions`` float32 [N, G]. The same pipeline and card give the same bytes.
+    """
+    model, constants = tree_ensemble(folded.forest) if folded else _plain(pipeline)
+    position = {family.name: i for i, family in enumerate(card.families)}
+    families = [position[feature.family] for feature in card.features]
+    nodes, initializers = explained(families, np.array(card.reference.profile, dtype=np.float32), model)
+    nodes += [
+        helper.make_node("GreaterOrEqual", ["probability", "threshold"], ["positive"]),
+        helper.make_node("Cast", ["positive"], ["label"], to=TensorProto.INT64),
+    ]
+    initializers += [*constants, numpy_helper.from_array(np.array(card.threshold.value, np.float32), "threshold")]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        card.name,
+        [value("features", TensorProto.FLOAT, ["N", len(card.features)]), value("explain", TensorProto.BOOL, [])],
+        [
+            value("probability", TensorProto.FLOAT, ["N"]),
+            value("label", TensorProto.INT64, ["N"]),
+            value("contributions", TensorProto.FLOAT, ["N", len(card.families)]),
+        ],
+        initializers,
+    )
+    ml_opset = ML_OPSET if folded else _SKL2ONNX_OPSETS["ai.onnx.ml"]
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ml_opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="export")
+
+
+def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Convert a forest on raw features to one ``TreeEnsemble`` node, ``rows`` to ``scores``.
+
+    Leaf weights are the forest's probabilities of class 1 divided by the number of trees, so that their sum is the
+    probability.
+    """
+    initial_types = [("rows", FloatTensorType([None, forest.n_features_in_]))]
+    converted = to_onnx(forest, initial_types=initial_types, options={"zipmap": False}, target_opset=_SKL2ONNX_OPSETS)
+    (classifier,) = (node for node in converted.graph.node if node.op_type == "TreeEnsembleClassifier")
+    return [_rewrite({a.name: helper.get_attribute_value(a) for a in classifier.attribute})], []
+
+
+def _rewrite(v1: dict[str, Any]) -> onnx.NodeProto:
+    """Rewrite the attributes of a binary ``TreeEnsembleClassifier`` (v1) as a ``TreeEnsemble`` (v5) node.
+
+    Version 5 keeps splits and leaves in tables of their own, and a tree's root must be a split: a tree of one leaf
+    becomes a split with that leaf on both sides.
+    """
+    tree = np.array(v1["nodes_treeids"])
+    node = np.array(v1["nodes_nodeids"])
+    is_leaf = np.array([mode == b"LEAF" for mode in v1["nodes_modes"]])
+    stride = int(node.max()) + 1
+    row = np.full((int(tree.max()) + 1) * stride, -1)
+    row[tree * stride + node] = np.arange(len(tree))
+    weight = np.zeros(len(tree), dtype=np.float32)
+    weighted = row[np.array(v1["class_treeids"]) * stride + np.array(v1["class_nodeids"])]
+    weight[weighted] = np.array(v1["class_weights"], dtype=np.float32)
+
+    roots = row[np.unique(tree) * stride]
+    stumps = roots[is_leaf[roots]]
+    splits = np.concatenate([np.flatnonzero(~is_leaf), stumps])
+    leaves = np.flatnonzero(is_leaf)
+    as_split, as_leaf = np.full(len(tree), -1), np.full(len(tree), -1)
+    as_split[splits], as_leaf[leaves] = np.arange(len(splits)), np.arange(len(leaves))
+
+    def children(ids: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        child = row[tree[splits] * stride + np.array(ids)[splits]]
+        child = np.where(is_leaf[splits], splits, child)
+        return np.where(is_leaf[child], as_leaf[child], as_split[child]), is_leaf[child].astype(np.int64)
+
+    true_ids, true_leaves = children(v1["nodes_truenodeids"])
+    false_ids, false_leaves = children(v1["nodes_falsenodeids"])
+    return helper.make_node(
+        "TreeEnsemble",
+        ["rows"],
+        ["scores"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        aggregate_function=1,  # SUM
+        post_transform=0,  # NONE
+        tree_roots=as_split[roots].tolist(),
+        nodes_modes=numpy_helper.from_array(np.zeros(len(splits), dtype=np.uint8)),  # BRANCH_LEQ
+        nodes_featureids=np.array(v1["nodes_featureids"])[splits].tolist(),
+        nodes_splits=numpy_helper.from_array(np.array(v1["nodes_values"], dtype=np.float32)[splits]),
+        nodes_truenodeids=true_ids.tolist(),
+        nodes_trueleafs=true_leaves.tolist(),
+        nodes_falsenodeids=false_ids.tolist(),
+        nodes_falseleafs=false_leaves.tolist(),
+        leaf_targetids=[0] * len(leaves),
+        leaf_weights=numpy_helper.from_array(weight[leaves]),
+    )
+
+
+def _plain(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Leave a pipeline to skl2onnx, with float64 transformers: nodes ``rows`` to ``scores``, and constants."""
+    steps = [(name, _by_position(step)) for name, step in pipeline.steps if not is_cast_to_float64(step)]
+    if isinstance(steps[-1][1], _FLOAT32_TREES):
+        steps.insert(-1, ("to_float32", CastTransformer(dtype=np.float32)))
+    fitted = Pipeline(steps)
+    initial_types = [("input", DoubleTensorType([None, pipeline.n_features_in_]))]
+    converted = to_onnx(fitted, initial_types=initial_types, options={"zipmap": False}, target_opset=_SKL2ONNX_OPSETS)
+    converted = compose.add_prefix(converted, "plain_")
+    probabilities = converted.graph.output[1].name
+    nodes = [
+        helper.make_node("Cast", ["rows"], ["plain_input"], to=TensorProto.DOUBLE),
+        *converted.graph.node,
+        helper.make_node("Gather", [probabilities, "plain_class"], ["plain_score"], axis=1),
+        helper.make_node("Cast", ["plain_score"], ["scores"], to=TensorProto.FLOAT),
+    ]
+    index = numpy_helper.from_array(np.array([1], dtype=np.int64), "plain_class")
+    return nodes, [*converted.graph.initializer, index]
+
+
+def _by_position(step: Any) -> Any:
+    """Let a fitted ColumnTransformer select by position: the graph has one tensor, without column names."""
+    if not isinstance(step, ColumnTransformer):
+        return step
+    renamed = copy(step)
+    renamed.transformers_ = [
+        (name, inner, np.arange(step.n_features_in_)[positions(step, selected)].tolist())
+        for name, inner, selected in step.transformers_
+    ]
+    return renamed

@@ -1,0 +1,1 @@
+"""The serverless function: scores events with any model file that `export` wrote."""
