@@ -1,0 +1,1 @@
+"""Pack, deploy and run the function, on AWS and on this machine."""

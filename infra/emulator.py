@@ -1,0 +1,217 @@
+"""One Lambda execution environment on this machine: AWS's Runtime Interface Emulator with AWS's own Python runtime.
+
+Errors::
+
+    EmulatorError
+    ├── EmulatorStopped   the processes are gone: killed, or never came up
+    ├── RequestTooLarge   Lambda takes events of at most 6 MB
+    ├── FunctionTimeout   the function ran longer than its template allows
+    └── FunctionError     the handler raised, or its process died
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from infra.runtime import emulator_binary, lambda_environment
+from infra.template import Function
+
+MAX_REQUEST_BYTES = 6 * 1024 * 1024
+INVOKE_PATH = "/2015-03-31/functions/function/invocations"
+
+
+class EmulatorError(RuntimeError):
+    """An invocation gave no result."""
+
+
+class EmulatorStopped(EmulatorError):
+    """The emulator's processes are gone, and the invocation with them."""
+
+
+class RequestTooLarge(EmulatorError):
+    """The event is over Lambda's limit for a synchronous invocation."""
+
+
+class FunctionTimeout(EmulatorError):
+    """The function ran longer than its timeout."""
+
+
+class FunctionError(EmulatorError):
+    """The handler raised, or its process ended; ``payload`` is what Lambda answers with."""
+
+    def __init__(self, payload: dict[str, Any]) -> None:
+        super().__init__(f"{payload['errorType']}: {payload['errorMessage']}")
+        self.payload = payload
+
+
+class RuntimeInterfaceEmulator:
+    """One execution environment: an emulator process and the Python runtime that it starts at the first event.
+
+    As on Lambda, it handles one event at a time (callers on other threads wait), sees nothing of this machine's
+    packages and variables, is reset by a timeout, and can be killed at any moment.
+
+    Parameters
+    ----------
+    function : Function
+        What to run; ``infra.template.read_function(name)`` takes it from template.yaml.
+    code : Path
+        The unpacked package, such as ``build/function``.
+    environment : mapping, optional
+        Variables on top of the template's: an endpoint, a queue's address.
+    log : text stream, optional
+        Where the function's log lines go; standard error unless given.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        code: Path,
+        environment: Mapping[str, str] | None = None,
+        log: TextIO | None = None,
+    ) -> None:
+        self.function = function
+        self.code = code.resolve()
+        self.environment = dict(environment or {})
+        self.log = log
+        self._busy = threading.Lock()
+        self._ending = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """Where the emulator speaks Lambda's API, to any AWS client: ``invoke`` of a function named ``function``."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> Self:
+        """Start the emulator and wait until it listens."""
+        command = [str(emulator_binary()), "--log-level", "error"]
+        # -S: the function must find its packages in its own bundle, never in this machine's site-packages.
+        runtime = [sys.executable, "-S", "-m", "awslambdaric", self.function.handler]
+        environment = lambda_environment(self.function, self.code) | self.environment
+        for _ in range(5):  # a free port may be taken by another process before the emulator binds it
+            self._port, runtime_api_port = _free_ports()
+            addresses = [
+                f"--runtime-interface-emulator-address=127.0.0.1:{self._port}",
+                f"--runtime-api-address=127.0.0.1:{runtime_api_port}",
+            ]
+            self._process = subprocess.Popen(
+                [*command, *addresses, *runtime],
+                cwd=self.code,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            self._log_thread = threading.Thread(target=self._copy_log, daemon=True)
+            self._log_thread.start()
+            if self._listens():
+                return self
+            self.kill()
+        raise EmulatorStopped("the Runtime Interface Emulator did not start")
+
+    def invoke(self, event: Any) -> Any:
+        """Hand the function an event and return its response.
+
+        Raises
+        ------
+        EmulatorStopped, RequestTooLarge, FunctionTimeout, FunctionError
+            As the module's docstring says.
+        """
+        body = self.invoke_raw(json.dumps(event).encode()).decode()
+        if body.startswith("Task timed out"):
+            raise FunctionTimeout(body)
+        response = json.loads(body)
+        if isinstance(response, dict) and {"errorMessage", "errorType"} <= response.keys():
+            raise FunctionError(response)
+        return response
+
+    def invoke_raw(self, payload: bytes) -> bytes:
+        """Hand over an event as it is, and return the answer as it is: a response, an error, or plain text."""
+        if len(payload) > MAX_REQUEST_BYTES:  # the emulator would cut it
+            raise RequestTooLarge(f"an event of {len(payload)} bytes is over Lambda's limit of {MAX_REQUEST_BYTES}")
+        with self._busy:
+            if self._process is None:
+                raise EmulatorStopped("the emulator is not running")
+            # The first event includes the runtime's start; the emulator itself ends what runs over the timeout.
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self.function.timeout + 60)
+            try:
+                connection.request("POST", INVOKE_PATH, payload, {"Content-Type": "application/json"})
+                return connection.getresponse().read()
+            except (OSError, http.client.HTTPException) as error:
+                raise EmulatorStopped(f"the emulator ended during the invocation: {error!r}") from error
+            finally:
+                connection.close()
+
+    def stop(self) -> None:
+        """End the emulator and its runtime; nothing of them is left."""
+        if process := self._process:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=3)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the emulator and its runtime at once, as a failing host would, even in the middle of an invocation."""
+        with self._ending:  # whoever comes second returns when all is gone, too
+            process, self._process = self._process, None
+            if process is None:
+                return
+            # The runtime has a process group of its own; what it shares with the emulator is the session.
+            while members := list(_session_members(process.pid)):
+                for pid in members:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                process.poll()
+                time.sleep(0.005)
+            process.wait()
+            self._log_thread.join()
+            if process.stdout:
+                process.stdout.close()
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        while self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+                return True
+            time.sleep(0.01)
+        return False
+
+    def _copy_log(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        for line in self._process.stdout:
+            # The runtime writes the lines of one record with carriage returns between them.
+            (self.log or sys.stderr).write(line.replace("\r", "\n"))
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _session_members(session: int) -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # proc(5): after the parenthesised name come state, parent, process group, session
+                state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(its_session) == session and state != "Z":
+                    yield int(entry.name)

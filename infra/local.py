@@ -1,0 +1,98 @@
+"""The functions of template.yaml on this machine, without Docker and without an AWS account.
+
+``python -m infra.local invoke ScoreFunction --event FILE`` hands one event to the packed function;
+``python -m infra.local serve`` puts the packed functions behind SAM's emulation of API Gateway.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
+from infra.template import Function, TemplateError, read_function
+
+
+def invoke_in_process(function: Function, code: Path, event: Any) -> Any:
+    """Call the handler in this process, with this machine's packages and the package's model.
+
+    For systems where AWS's emulator and the package's Linux libraries don't run. No limit of Lambda's applies.
+    """
+    os.environ.update(function.environment, LAMBDA_TASK_ROOT=str(code.resolve()))
+    module, _, name = function.handler.rpartition(".")
+    handler: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), name)
+    deadline = time.monotonic() + function.timeout
+    context = SimpleNamespace(
+        function_name=function.name,
+        function_version="$LATEST",
+        invoked_function_arn=f"arn:aws:lambda:us-east-1:012345678912:function:{function.name}",
+        memory_limit_in_mb=str(function.memory),
+        aws_request_id=str(uuid.uuid4()),
+        get_remaining_time_in_millis=lambda: max(0, round((deadline - time.monotonic()) * 1000)),
+    )
+    return handler(event, context)
+
+
+def _invoke(options: argparse.Namespace) -> None:
+    function = read_function(options.function)
+    event = json.loads(options.event.read_text(encoding="utf-8"))
+    if sys.platform == "linux":
+        with RuntimeInterfaceEmulator(function, options.code) as emulator:
+            response = emulator.invoke(event)
+        how = "under AWS's Runtime Interface Emulator"
+    else:
+        response = invoke_in_process(function, options.code, event)
+        how = f"in this process: AWS's Runtime Interface Emulator needs Linux, this is {sys.platform}"
+    print(json.dumps(response, indent=2, ensure_ascii=False))
+    print(f"\n{options.function} ({function.handler}) answered {options.event}, {how}.")
+    print(f"What was made lies in {options.code.parent}:")
+    for path in sorted(options.code.parent.iterdir()):
+        print(f"  {path}{'/' if path.is_dir() else ''}")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from infra.sam_api import serve  # aws-sam-cli is in an environment of its own
+
+    serve(options.code, options.port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="invoke | serve")
+    packed = argparse.ArgumentParser(add_help=False)
+    packed.add_argument(
+        "--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s; make package)"
+    )
+    invoke = commands.add_parser("invoke", parents=[packed], help="hand a function one event, print its response")
+    invoke.add_argument("function", metavar="FUNCTION", help="its name in template.yaml")
+    invoke.add_argument("--event", type=Path, required=True, help="a JSON file, such as tests/events/http_api_v2.json")
+    invoke.set_defaults(run=_invoke)
+    serve = commands.add_parser("serve", parents=[packed], help="serve the HTTP API, until Ctrl-C")
+    serve.add_argument("--port", type=int, default=3000, help="(%(default)s)")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.code.is_dir():
+        parser.exit(2, f"error: no package {options.code}: make package makes it\n")
+    try:
+        options.run(options)
+    except (TemplateError, OSError, json.JSONDecodeError) as error:
+        parser.exit(2, f"error: {error}\n")
+    except EmulatorError as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

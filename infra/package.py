@@ -1,0 +1,199 @@
+"""Pack the function lean: its code, the model file, and the few packages it imports, compiled for Lambda's Python.
+
+``python -m infra.package --model build/model.onnx --out build`` writes ``function/`` and ``function.zip``.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from infra.cache import cached, pip_install
+from infra.runtime import PYTHON_VERSION, machine_architecture
+from infra.template import read_runtime
+
+FUNCTION = Path(__file__).resolve().parent.parent / "lambda_fn"
+MAX_ZIP_BYTES = 30_000_000  # Lambda takes 50 MB; the rest is cold start
+TASK_ROOT = "/var/task"
+PLATFORM = {"x86_64": "x86_64", "arm64": "aarch64"}
+AMAZON_LINUX_2023_GLIBC = 34
+
+# What no import of the function reaches; tests/test_package.py scores with the rest.
+UNUSED = (
+    "bin",
+    "*.dist-info/RECORD",  # lists the files of the whole wheel
+    "onnxruntime/capi/libonnxruntime.so*",  # the Python module holds the same library
+    "onnxruntime/backend",
+    "onnxruntime/datasets",
+    "onnxruntime/quantization",
+    "onnxruntime/tools",
+    "onnxruntime/transformers",
+    "numpy/_core/include",
+    "numpy/_core/lib",
+    "numpy/_pyinstaller",
+    "numpy/doc",
+    "numpy/f2py",
+    "numpy/random/lib",
+    "numpy/testing",
+    "**/tests",
+    "**/__pycache__",
+    "**/*.pxd",
+    "**/*.pyi",
+)
+
+
+class PackageError(ValueError):
+    """The package can't be made as asked."""
+
+
+def build_package(model: Path, directory: Path, python_version: str, architecture: str) -> None:
+    """Fill a directory with what Lambda unpacks to /var/task.
+
+    Parameters
+    ----------
+    model : Path
+        The ONNX file, packed as ``model.onnx``.
+    directory : Path
+        Replaced whole, at the end.
+    python_version : str
+        The runtime's minor version, such as ``3.13``.
+    architecture : {"x86_64", "arm64"}
+        The runtime's processor.
+
+    Raises
+    ------
+    PackageError
+        If the model is missing, or no such Python is here to compile for it.
+    """
+    if not model.is_file():
+        raise PackageError(f"no model file {model}: python -m export makes it")
+    interpreter = _interpreter(python_version)
+    packages = _packages(python_version, architecture, interpreter)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".package-") as scratch:
+        made, old = Path(scratch) / "new", Path(scratch) / "old"
+        shutil.copytree(packages, made)
+        shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
+        _compile(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
+        shutil.copyfile(model, made / "model.onnx")
+        with contextlib.suppress(FileNotFoundError):
+            directory.rename(old)
+        made.rename(directory)
+
+
+def write_zip(directory: Path, path: Path) -> None:
+    """Zip a package; the same files give the same bytes.
+
+    Raises
+    ------
+    PackageError
+        If the zip is over `MAX_ZIP_BYTES`; it isn't written then.
+    """
+    temporary = path.with_suffix(".zip.tmp")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for file in _files(directory):
+            entry = zipfile.ZipInfo(file.relative_to(directory).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix: Lambda takes the modes from here
+            entry.external_attr = (0o100755 if ".so" in file.suffixes else 0o100644) << 16
+            archive.writestr(entry, file.read_bytes())
+    size = temporary.stat().st_size
+    if size > MAX_ZIP_BYTES:
+        temporary.unlink()
+        raise PackageError(f"{path} would be {_megabytes(size)}, over the limit of {_megabytes(MAX_ZIP_BYTES)}")
+    temporary.replace(path)
+
+
+def _interpreter(python_version: str) -> str:
+    # Byte code holds for one minor version only, so that version itself must write it.
+    candidates = [sys.executable] if python_version == PYTHON_VERSION else [f"python{python_version}"]
+    for candidate in candidates:
+        with contextlib.suppress(OSError):
+            command = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            if subprocess.run(command, capture_output=True, text=True).stdout.strip() == python_version:
+                return candidate
+    raise PackageError(f"no python{python_version} is on PATH to compile for it; this is Python {PYTHON_VERSION}")
+
+
+def _packages(python_version: str, architecture: str, interpreter: str) -> Path:
+    requirements = FUNCTION / "requirements.txt"
+    platforms = [
+        f"--platform=manylinux_2_{minor}_{PLATFORM[architecture]}" for minor in range(AMAZON_LINUX_2023_GLIBC, 16, -1)
+    ]
+
+    def build(directory: Path) -> None:
+        # No dependencies: requirements.txt pins all that is imported, and onnxruntime asks for more than that.
+        options = ["--no-deps", "--only-binary=:all:", f"--python-version={python_version}", *platforms]
+        pip_install(directory, *options, f"--requirement={requirements}")
+        for pattern in UNUSED:
+            for path in directory.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _compile(directory, TASK_ROOT, interpreter)
+
+    recipe = hashlib.sha256(requirements.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
+    return cached(f"package-python{python_version}-{architecture}-{recipe}", build)
+
+
+def _compile(directory: Path, installed: str, interpreter: str) -> None:
+    # Lambda's file system is read-only, so what is not compiled here is compiled at every cold start; and unpacking
+    # changes times, so the byte code must not be checked against them.
+    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(directory), "-p", installed]
+    # Byte code holds sets in hash order.
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    subprocess.run([interpreter, "-m", "compileall", *options, str(directory)], check=True, env=environment)
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob("*")) if path.is_file())
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _report(directory: Path) -> None:
+    sizes: dict[str, int] = {}
+    for file in _files(directory):
+        part = file.relative_to(directory).parts[0].split(".")[0].split("-")[0]
+        sizes[part] = sizes.get(part, 0) + file.stat().st_size
+    parts = ", ".join(
+        f"{part} {_megabytes(size)}" for part, size in sorted(sizes.items(), key=lambda item: -item[1])[:5]
+    )
+    print(f"{directory}: {_megabytes(sum(sizes.values()))} ({parts}, ...)")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", type=Path, default=Path("build/model.onnx"), help="the ONNX file")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--out", type=Path, default=Path("build"), help="where function/ and function.zip go")
+    target.add_argument("--artifacts", type=Path, help="fill this directory only (`sam build` zips it itself)")
+    parser.add_argument("--python-version", default=PYTHON_VERSION, help="the runtime's minor version (%(default)s)")
+    parser.add_argument(
+        "--architecture", choices=sorted(PLATFORM), default=machine_architecture(), help="(%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        directory = options.artifacts or options.out / "function"
+        build_package(options.model, directory, options.python_version, options.architecture)
+        _report(directory)
+        if not options.artifacts:
+            archive = options.out / "function.zip"
+            write_zip(directory, archive)
+            print(f"{archive}: {_megabytes(archive.stat().st_size)} of at most {_megabytes(MAX_ZIP_BYTES)}")
+    except PackageError as error:
+        parser.exit(2, f"error: {error}\n")
+    if (runtime := read_runtime()) != f"python{options.python_version}":
+        print(f"note: compiled for Python {options.python_version}; to deploy, template.yaml's {runtime} needs its own")
+
+
+if __name__ == "__main__":
+    main()

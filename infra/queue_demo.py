@@ -1,0 +1,89 @@
+"""Ten messages through a queue, the packed function and the results queue, on moto's server: no AWS account.
+
+``python -m infra.queue_demo --code build/function`` prints what became of each.
+"""
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
+from infra.event_source import EventSource
+from infra.local_queues import LocalQueues, local_queues
+from infra.template import read_function
+from lambda_fn.model import Model, ModelError
+
+
+def demo_messages(model: Model) -> list[tuple[str, str]]:
+    """Make ten messages out of the model's own golden rows, each with what it is."""
+    names = [feature.name for feature in model.card.features]
+    row, *others = [dict(zip(names, values, strict=True)) for values in model.card.golden.rows[:6]]
+    first = names[0]
+    without_first = {name: value for name, value in row.items() if name != first}
+    request = json.dumps({"instances": [row]})
+    notification = {"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:demo", "Message": request}
+    return [
+        ("one row", request),
+        ("the same body once more", request),
+        ("three rows", json.dumps({"instances": others[:3]})),
+        ("one row with reasons", json.dumps({"instances": [others[3]], "explain": True})),
+        ("one row", json.dumps({"instances": [others[4]]})),
+        ("one row, from an SNS topic", json.dumps(notification)),
+        ("not JSON", "score me"),
+        (f"no {first}", json.dumps({"instances": [without_first]})),
+        (f"{first} as text", json.dumps({"instances": [row | {first: "many"}]})),
+        ("no rows at all", json.dumps({"instances": []})),
+    ]
+
+
+def run(queues: LocalQueues, code: Path, bodies: list[str]) -> list[dict[str, Any]]:
+    """Carry messages through the packed function and return their outcomes, in the messages' order."""
+    ids = queues.send([{"MessageBody": body} for body in bodies])
+    environment = {"RESULTS_QUEUE_URL": queues.results, "AWS_ENDPOINT_URL_SQS": queues.endpoint}
+    log = io.StringIO()
+    with RuntimeInterfaceEmulator(read_function("QueueScoreFunction"), code, environment, log) as emulator:
+        EventSource(queues.sqs, queues.requests, emulator.invoke).poll()
+    outcomes = [json.loads(message["Body"]) for message in queues.receive_all(queues.results)]
+    by_id = {outcome["message_id"]: outcome for outcome in outcomes}
+    if missing := [message_id for message_id in ids if message_id not in by_id]:
+        sys.stderr.write(log.getvalue())
+        raise EmulatorError(f"{len(missing)} of {len(ids)} messages have no outcome")
+    return [by_id[message_id] for message_id in ids]
+
+
+def describe(outcome: dict[str, Any]) -> str:
+    """Say what an outcome holds, on one line."""
+    if "predictions" not in outcome:
+        faults = outcome.get("errors") or [{"detail": outcome["detail"]}]
+        return f"{outcome['title']}: " + " ".join(faults[0].values())
+    return "; ".join(
+        f"probability {prediction['probability']:.4f}, label {prediction['label']}"
+        + "".join(f", mostly {reason['family']}" for reason in prediction.get("reasons", [])[:1])
+        for prediction in outcome["predictions"]
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.queue_demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        messages = demo_messages(Model(options.code / "model.onnx"))
+    except ModelError as error:
+        parser.exit(2, f"error: {error}\n")
+    try:
+        with local_queues(visibility_seconds=30, max_receives=3) as queues:
+            outcomes = run(queues, options.code, [body for _, body in messages])
+    except EmulatorError as error:
+        parser.exit(1, f"error: {error}\n")
+    width = max(len(name) for name, _ in messages)
+    for number, ((name, _), outcome) in enumerate(zip(messages, outcomes, strict=True), 1):
+        print(f"{number:2}  {name:{width}}  {describe(outcome)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What stands around a function on Lambda, for running it here: AWS's emulator, its Python runtime, its variables."""
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from infra.cache import cached, pip_install
+from infra.template import Function
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def machine_architecture() -> str:
+    """Return Lambda's name for this machine's processor: arm64 or x86_64."""
+    return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+
+
+def emulator_binary() -> Path:
+    """AWS's Runtime Interface Emulator, taken out of the aws-sam-cli package once."""
+    requirement = _pinned("aws-sam-cli", ROOT / "infra/requirements.txt")
+    name = f"aws-lambda-rie-{machine_architecture()}"
+
+    def build(directory: Path) -> None:
+        pip_install(directory / "wheel", "--no-deps", requirement)
+        shutil.move(directory / "wheel/samcli/local/rapid" / name, directory / name)
+        shutil.rmtree(directory / "wheel")
+
+    return cached(requirement.replace("==", "-"), build) / name
+
+
+def lambda_environment(function: Function, code: Path) -> dict[str, str]:
+    """Return the variables that Lambda gives the function, and no other of this machine's."""
+    runtime = _runtime_packages()
+    # A Python built as a shared library may be found by this variable alone.
+    inherited = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return inherited | {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONPATH": f"{code}:{runtime}",
+        "PYTHONDONTWRITEBYTECODE": "1",  # Lambda's file system is read-only
+        "LAMBDA_TASK_ROOT": str(code),
+        "LAMBDA_RUNTIME_DIR": str(runtime),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{PYTHON_VERSION}",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SESSION_TOKEN": "local",
+        **function.environment,
+    }
+
+
+def _runtime_packages() -> Path:
+    # Lambda's Python runtime brings along its interface client and boto3; a bundle holds neither.
+    client = _pinned("awslambdaric", ROOT / "infra/requirements.txt")
+    requirements = [client, _pinned("boto3", ROOT / "requirements.txt")]
+    name = "-".join([f"python{PYTHON_VERSION}", *requirements]).replace("==", "-")
+    return cached(name, lambda directory: pip_install(directory, *requirements))
+
+
+def _pinned(package: str, requirements: Path) -> str:
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith(f"{package}=="))
