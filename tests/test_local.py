@@ -1,0 +1,176 @@
+import io
+import threading
+from pathlib import Path
+
+import pytest
+
+from infra.emulator import (
+    EmulatorStopped,
+    FunctionError,
+    FunctionTimeout,
+    RequestTooLarge,
+    RuntimeInterfaceEmulator,
+)
+from infra.template import Function, TemplateError, read_function
+
+HANDLER = """
+import os, sys, time
+
+print("starting")
+
+
+def handler(event, context):
+    match event["do"]:
+        case "echo":
+            return event
+        case "tell":
+            return {"pid": os.getpid(), "path": sys.path, "environment": dict(os.environ)}
+        case "context":
+            return [context.function_name, context.memory_limit_in_mb, context.get_remaining_time_in_millis()]
+        case "print":
+            print("a line of the function")
+        case "raise":
+            raise ValueError("out of range")
+        case "exit":
+            os._exit(1)
+        case "sleep":
+            time.sleep(60)
+        case "fill":
+            return "x" * 7_000_000
+"""
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("code")
+    (directory / "obedient.py").write_text(HANDLER)
+    return directory
+
+
+FUNCTION = Function("Obedient", "obedient.handler", timeout=2, memory=256, environment={"COLOUR": "blue"})
+
+
+@pytest.fixture(scope="module")
+def emulator(code):
+    with RuntimeInterfaceEmulator(FUNCTION, code, log=io.StringIO()) as emulator:
+        yield emulator
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_event_goes_in_and_response_comes_back(emulator):
+    event = {"do": "echo", "text": "ünï", "numbers": [1, 2.5, None]}
+
+    assert emulator.invoke(event) == event
+
+
+def test_function_sees_its_settings_and_nothing_of_this_machine(emulator, code, monkeypatch):
+    told = emulator.invoke({"do": "tell"})
+
+    assert told["environment"]["COLOUR"] == "blue"
+    assert told["environment"]["LAMBDA_TASK_ROOT"] == str(code)
+    assert not {"HOME", "VIRTUAL_ENV", "USER"} & told["environment"].keys()
+    assert not [path for path in told["path"] if path.endswith("site-packages")]
+
+
+def test_context_carries_the_templates_limits(emulator):
+    name, memory, remaining = emulator.invoke({"do": "context"})
+
+    assert (name, memory) == ("Obedient", "256")
+    assert 0 < remaining <= 2000
+
+
+def test_raising_handler_is_a_function_error(emulator):
+    with pytest.raises(FunctionError, match="ValueError: out of range"):
+        emulator.invoke({"do": "raise"})
+
+
+def test_function_over_its_timeout_is_ended_and_the_next_event_starts_anew(emulator):
+    before = emulator.invoke({"do": "tell"})["pid"]
+
+    with pytest.raises(FunctionTimeout, match=r"after 2\.00 seconds"):
+        emulator.invoke({"do": "sleep"})
+
+    assert emulator.invoke({"do": "tell"})["pid"] != before
+    assert not alive(before)
+
+
+@pytest.mark.parametrize(("do", "error"), [("exit", "Runtime.ExitError"), ("fill", "Function.ResponseSizeTooLarge")])
+def test_dying_runtime_is_a_function_error_and_the_next_event_is_served(emulator, do, error):
+    with pytest.raises(FunctionError, match=error):
+        emulator.invoke({"do": do})
+
+    assert emulator.invoke({"do": "echo"}) == {"do": "echo"}
+
+
+def test_event_over_six_megabytes_is_refused(emulator):
+    with pytest.raises(RequestTooLarge, match="over Lambda's limit of 6291456"):
+        emulator.invoke({"do": "echo", "text": "x" * 6_291_456})
+
+
+def test_one_event_at_a_time(emulator):
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(emulator.invoke({"do": "tell"})["pid"])) for _ in range(8)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(answers) == 8
+    assert len(set(answers)) == 1
+
+
+def test_kill_in_mid_invocation_ends_every_process_and_the_caller_learns_of_it(code):
+    emulator = RuntimeInterfaceEmulator(FUNCTION, code, log=io.StringIO()).start()
+    pid = emulator.invoke({"do": "tell"})["pid"]
+    threading.Timer(0.3, emulator.kill).start()
+
+    with pytest.raises(EmulatorStopped):
+        emulator.invoke({"do": "sleep"})
+
+    emulator.stop()
+    assert not alive(pid)
+    with pytest.raises(EmulatorStopped):
+        emulator.invoke({"do": "echo"})
+
+
+def test_stopped_emulator_starts_again(code):
+    emulator = RuntimeInterfaceEmulator(FUNCTION, code, log=io.StringIO()).start()
+    emulator.stop()
+
+    with emulator:
+        assert emulator.invoke({"do": "echo"}) == {"do": "echo"}
+
+
+def test_log_holds_the_functions_lines(code):
+    log = io.StringIO()
+    with RuntimeInterfaceEmulator(FUNCTION, code, environment={"COLOUR": "red"}, log=log) as emulator:
+        emulator.invoke({"do": "print"})
+        with pytest.raises(FunctionError):
+            emulator.invoke({"do": "raise"})
+
+    lines = log.getvalue().splitlines()
+    assert "starting" in lines
+    assert "a line of the function" in lines
+    assert "[ERROR] ValueError: out of range" in lines
+
+
+def test_template_gives_handler_timeout_memory_and_variables():
+    function = read_function("QueueScoreFunction")
+
+    assert function.handler == "lambda_fn.queue.handler"
+    assert function.timeout == 30
+    assert "RESULTS_QUEUE_URL" in function.environment
+
+
+def test_unknown_function_is_named_with_the_known_ones():
+    with pytest.raises(TemplateError, match="no function 'Scorer', only ScoreFunction, QueueScoreFunction"):
+        read_function("Scorer")
