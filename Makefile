@@ -1,0 +1,68 @@
+# The commands of the project. `make` alone lists them; each sets up what it needs in .venv by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# Lambda's runtime is Python 3.13; any Python from 3.11 on trains, exports, and tests.
+PYTHON ?= $(shell for python in python3.13 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
+DATA ?= auto
+GRID ?= small
+PORT ?= 3000
+BUILD ?= build
+ARCHITECTURE ?= x86_64
+BIN := .venv/bin
+export ORT_DISABLE_TELEMETRY := 1
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: requirements.txt lambda_fn/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, not " + sys.version.split()[0])'
+	@echo "Setting up .venv with $$($(PYTHON) --version): a minute or two, once"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+.PHONY: run
+run: .venv/ready ## train, export, prove, pack, score a sample event [DATA=auto|uci|synthetic|PATH]
+	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid $(GRID)
+	@$(BIN)/python -m export $(BUILD)/pipeline.joblib --out $(BUILD)/model.onnx
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
+	@$(BIN)/python -m infra.local invoke ScoreFunction --event tests/events/http_api_v2.json --code $(BUILD)/function
+
+.PHONY: test
+test: .venv/ready ## lint, types, import rules, tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: package
+package: .venv/ready ## pack build/model.onnx and the function: build/function, build/function.zip
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
+
+# SAM pins much, so it has an environment of its own.
+.venv-sam/ready: .venv/ready infra/requirements.txt
+	@echo "Setting up .venv-sam: half a minute, once"
+	@$(BIN)/python -m venv --clear .venv-sam
+	@.venv-sam/bin/pip install --quiet --disable-pip-version-check --requirement infra/requirements.txt
+	@touch $@
+
+.PHONY: serve
+serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, no Docker [PORT=3000]
+	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
+	@.venv-sam/bin/python -m infra.local serve --code $(BUILD)/function --port $(PORT)
+
+.PHONY: clean
+clean: ## remove what the other targets made, .venv included
+	@rm -rf .venv .venv-sam .cache $(BUILD) .aws-sam
+
+# `sam build` calls this for each function of template.yaml (BuildMethod: makefile).
+build-%: .venv/ready
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --artifacts "$(ARTIFACTS_DIR)" \
+		--python-version "$$(cat .python-version)" --architecture $(ARCHITECTURE)
