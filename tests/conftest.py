@@ -1,5 +1,10 @@
 """One small real forest for all tests: made-up clients, trained, exported and proved once per session."""
 
+import importlib
+import itertools
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,3 +132,52 @@ def package(model_path, tmp_path_factory):
     directory = tmp_path_factory.mktemp("package") / "function"
     build_package(model_path, directory, PYTHON_VERSION, machine_architecture())
     return directory
+
+
+class _CurrentStdout:
+    """Standard output as it is when something is written: pytest puts another in its place for each test."""
+
+    def write(self, text):
+        return sys.stdout.write(text)
+
+    def flush(self):
+        sys.stdout.flush()
+
+
+_loads = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def load_handler(model_path):
+    """Import a module of `lambda_fn` that acts at import, as a cold start would: ``load_handler("http_api")``.
+
+    Environment variables may be given by name; `model_path` is the model unless ``MODEL_PATH`` is given. Whatever the
+    function logs comes out where the test's own prints do, so that `capsys` sees it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+
+        def load(name, **environment):
+            # Powertools keeps what it has set up for a service, from one load to the next.
+            defaults = {"MODEL_PATH": str(model_path), "POWERTOOLS_SERVICE_NAME": f"{name}-{next(_loads)}"}
+            for variable, value in (defaults | environment).items():
+                patch.setenv(variable, value)
+            for module in (f"lambda_fn.{name}", "lambda_fn.observability"):
+                patch.delitem(sys.modules, module, raising=False)
+            module = importlib.import_module(f"lambda_fn.{name}")
+            module.logger.registered_handler.setStream(_CurrentStdout())
+            return module
+
+        yield load
+
+
+@pytest.fixture(scope="session")
+def context():
+    """What Lambda tells a handler of its invocation."""
+    return SimpleNamespace(
+        function_name="tested",
+        function_version="$LATEST",
+        invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:tested",
+        memory_limit_in_mb=512,
+        aws_request_id="6f1d1a5c-6e5b-4d3a-9d55-0c3a3e3a1d2b",
+        get_remaining_time_in_millis=lambda: 10_000,
+    )
