@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import io
 import json
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "notebook": NOTEBOOK_GRID,
 }
 
+_TITLES = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "ks": "KS distance",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "f1": "F1",
+}
+
 
 def train(
     data: dataset.Dataset, out: Path, grid: str, exclude_protected: bool = False, jobs: int | None = None
@@ -40,6 +49,7 @@ def train(
         Content of ``metrics.json``.
     """
     training, test = dataset.split(data.frame, seed=SEED)
+    out.mkdir(parents=True, exist_ok=True)
     features = [name for name in schema.NAMES if not (exclude_protected and name in schema.EXCLUDABLE)]
     X, y = training[features], training[schema.TARGET].to_numpy()
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
@@ -59,6 +69,15 @@ def train(
     probability = pipeline.predict_proba(test[features])[:, 1]
     measured = evaluate(test[schema.TARGET].to_numpy(), probability, (threshold, 0.5))
     results = pd.DataFrame(search.cv_results_)
+    described = {
+        "source": data.source,
+        "sha256": data.sha256,
+        "rows": len(data.frame),
+        "training_rows": len(training),
+        "test_rows": len(test),
+        "positive_rate": float(y.mean()),
+        "synthetic": data.synthetic,
+    }
     card = build_card(
         training,
         features,
@@ -68,19 +87,17 @@ def train(
             "value": threshold,
             "method": f"largest F1 on {FOLDS}-fold cross-validated predictions of the training part",
         },
-        data={
-            "source": data.source,
-            "sha256": data.sha256,
-            "rows": len(data.frame),
-            "training_rows": len(training),
-            "test_rows": len(test),
-            "positive_rate": float(y.mean()),
-            "synthetic": data.synthetic,
-        },
-        **measured,
+        data=described,
+        metrics=measured["metrics"],
+        decisions=[
+            {name: decisions[name] for name in ("threshold", "metrics", "confusion_matrix")}
+            for decisions in measured["decisions"]
+        ],
     )
     metrics = {
         "synthetic_data": data.synthetic,
+        "data": described,
+        "features": features,
         "test": measured,
         "cross_validation": {
             "best_parameters": search.best_params_,
@@ -94,11 +111,14 @@ def train(
     }
     pickled = io.BytesIO()
     joblib.dump(pipeline, pickled)
-    files.replace(out / "pipeline.joblib", pickled.getvalue())
-    files.replace(out / "card.json", _json(card))
-    files.replace(out / "metrics.json", _json(metrics))
-    files.replace(out / "cv_results.csv", results.to_csv(index=False, lineterminator="\n").encode())
-    files.replace(out / "tidy.csv", dataset.to_csv(data.frame))
+    products = {
+        "pipeline.joblib": pickled.getvalue(),
+        "card.json": _json(card),
+        "metrics.json": _json(metrics),
+        "cv_results.csv": results.to_csv(index=False, lineterminator="\n").encode(),
+        "tidy.csv": dataset.to_csv(data.frame),
+    }
+    files.replace_all({out / name: content for name, content in products.items()})
     return metrics
 
 
@@ -107,26 +127,41 @@ def _json(value: Any) -> bytes:
 
 
 def summary(metrics: dict[str, Any], out: Path) -> str:
-    """Say in a few lines what was chosen and how it does on the test part."""
-    test, search = metrics["test"], metrics["cross_validation"]
-    chosen, half = test["decisions"]
+    """Say on half a page what was chosen, how it does on the test part, and where the products are."""
+    data, test, search = metrics["data"], metrics["test"], metrics["cross_validation"]
+    repeated = data["rows"] - data["training_rows"] - data["test_rows"]
     parameters = ", ".join(
         f"{name.removeprefix('classifier__')} {value}" for name, value in search["best_parameters"].items()
     )
+    left_out = [name for name in schema.NAMES if name not in metrics["features"]]
     lines = [
-        f"chosen: {parameters}; cross-validated AUC {search['roc_auc']:.4f}, the best of {search['candidates']} has "
-        f"{search['largest_roc_auc']:.4f} (s.e. {search['standard_error']:.4f})",
-        "test part: " + ", ".join(f"{name} {_interval(interval)}" for name, interval in test["metrics"].items()),
+        f"Split: {data['training_rows']:,} clients to train on, {data['test_rows']:,} to test on; {repeated:,} that "
+        f"repeat another left out. {100 * data['positive_rate']:.1f} % default.",
+        *([f"Left out of the model: {', '.join(left_out)}."] if left_out else []),
+        f"Chosen: {parameters}, the smallest forest within a standard error ({search['standard_error']:.4f}) of the "
+        f"best of {search['candidates']}.",
+        f"Cross-validated ROC AUC {search['roc_auc']:.4f}; the best has {search['largest_roc_auc']:.4f}.",
+        "",
+        "On the test part, with 95 % bootstrap intervals:",
+        *_table(["", "value"], test["metrics"], [test["metrics"]]),
+        "",
+        *_table(
+            ["", *(f"at {decisions['threshold']:.4f}" for decisions in test["decisions"])],
+            test["decisions"][0]["metrics"],
+            [decisions["metrics"] for decisions in test["decisions"]],
+        ),
+        f"{test['decisions'][0]['threshold']:.4f} gave the largest F1 in cross-validation on the training part.",
+        "",
+        f"Written to {out}: pipeline.joblib, card.json, metrics.json, cv_results.csv, tidy.csv",
     ]
-    for decisions in (chosen, half):
-        lines.append(
-            f"at threshold {decisions['threshold']:.4f}: "
-            + ", ".join(f"{name} {_interval(interval)}" for name, interval in decisions["metrics"].items())
-        )
-    lines.append(f"written to {out}: pipeline.joblib, card.json, metrics.json, cv_results.csv, tidy.csv")
-    if metrics["synthetic_data"]:
-        lines.append("trained and tested on SYNTHETIC data: these figures speak of no real client")
+    if data["synthetic"]:
+        lines.append("Trained and tested on SYNTHETIC data: these figures speak of no real client.")
     return "\n".join(lines)
+
+
+def _table(header: list[str], names: Iterable[str], columns: list[dict[str, dict[str, float]]]) -> list[str]:
+    rows = [header, *([_TITLES.get(name, name), *(_interval(column[name]) for column in columns)] for name in names)]
+    return ["".join(f"  {cell:<22}" for cell in row).rstrip() for row in rows]
 
 
 def _interval(interval: dict[str, float]) -> str:
@@ -144,29 +179,40 @@ def main() -> None:
         action="store_true",
         help="train without age, sex, marital status and education",
     )
-    parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one for each core)")
+    parser.add_argument("--jobs", type=_jobs, default=-1, help="processes (default: one for each core)")
     parser.add_argument("--dask", metavar="ADDRESS", help="run the search on a Dask cluster, as tcp://HOST:PORT")
     options = parser.parse_args()
     try:
-        data = dataset.load(options.data)
-        print(data)
-        options.out.mkdir(parents=True, exist_ok=True)
-        with _cluster(options.dask):
+        with _cluster(options.dask, parser):
+            data = dataset.load(options.data)
+            print(data, flush=True)
             metrics = train(data, options.out, options.grid, options.exclude_protected, options.jobs)
-    except (DataError, OSError) as error:
-        print(f"train: nothing written: {error}", file=sys.stderr)
-        sys.exit(2)
+    except DataError as error:
+        parser.exit(2, f"{parser.prog}: {options.data}: {error}\n")
+    except OSError as error:
+        parser.exit(2, f"{parser.prog}: can't write {options.out}: {error.strerror or error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\n{parser.prog}: interrupted; no product written, finished scores kept for the next run\n")
     print(summary(metrics, options.out))
 
 
-def _cluster(address: str | None) -> contextlib.AbstractContextManager[Any]:
+def _jobs(text: str) -> int:
+    if text.strip("+-0").isdecimal() and int(text) != 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed are whole numbers but 0, -1 for every core")
+
+
+def _cluster(address: str | None, parser: argparse.ArgumentParser) -> contextlib.AbstractContextManager[Any]:
     """Let joblib run on a Dask cluster, or where it would anyway."""
     if address is None:
         return contextlib.nullcontext()
     from distributed import Client
 
     stack = contextlib.ExitStack()
-    stack.enter_context(Client(address))  # type: ignore[no-untyped-call]
+    try:
+        stack.enter_context(Client(address))  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{parser.prog}: no Dask cluster at {address}: {error}\n")
     stack.enter_context(joblib.parallel_config("dask"))
     return stack
 
