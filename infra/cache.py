@@ -10,10 +10,15 @@ from pathlib import Path
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 
 
+class FetchError(OSError):
+    """Packages can't be fetched; pip has said why."""
+
+
 def cached(name: str, build: Callable[[Path], None]) -> Path:
     """Return the directory of that name, filled by ``build`` where it is not there yet, whole or not at all."""
     final = CACHE / name
     if not final.exists():
+        print(f"Fetching {name}, once", file=sys.stderr, flush=True)
         CACHE.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             made = Path(scratch) / name
@@ -25,6 +30,9 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
 
 
 def pip_install(target: Path, *arguments: str) -> None:
-    """Install packages into a directory of their own."""
+    """Install packages into a directory of their own, raising `FetchError` where that fails."""
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", f"--target={target}"]
-    subprocess.run([*command, *arguments], check=True)
+    try:
+        subprocess.run([*command, *arguments], check=True)
+    except subprocess.CalledProcessError as error:
+        raise FetchError(f"pip could not install {' '.join(arguments)}") from error

@@ -98,6 +98,12 @@ class RuntimeInterfaceEmulator:
         """Where the emulator speaks Lambda's API, to any AWS client: ``invoke`` of a function named ``function``."""
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the emulator lives; its runtime may be gone, and comes up anew with the next event."""
+        process = self._process
+        return process is not None and process.poll() is None
+
     def start(self) -> Self:
         """Start the emulator and wait until it listens."""
         command = [str(emulator_binary()), "--log-level", "error"]
@@ -121,10 +127,14 @@ class RuntimeInterfaceEmulator:
                 errors="replace",
                 start_new_session=True,
             )
-            self._log_thread = threading.Thread(target=self._copy_log, daemon=True)
-            self._log_thread.start()
-            if self._listens():
-                return self
+            try:
+                self._log_thread = threading.Thread(target=self._copy_log, args=(self._process,), daemon=True)
+                self._log_thread.start()
+                if self._listens(self._process):
+                    return self
+            except BaseException:  # a signal's, too: no `with` has begun yet that would end the process
+                self.kill()
+                raise
             self.kill()
         raise EmulatorStopped("the Runtime Interface Emulator did not start")
 
@@ -187,19 +197,22 @@ class RuntimeInterfaceEmulator:
             if process.stdout:
                 process.stdout.close()
 
-    def _listens(self) -> bool:
-        assert self._process is not None
-        while self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
-                return True
+    def _listens(self, process: subprocess.Popen[str]) -> bool:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1) as connection:
+                # A connection to a port on which nobody listens yet may be given that very port as its own.
+                if connection.getsockname() != connection.getpeername():
+                    return True
             time.sleep(0.01)
         return False
 
-    def _copy_log(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        for line in self._process.stdout:
-            # The runtime writes the lines of one record with carriage returns between them.
-            (self.log or sys.stderr).write(line.replace("\r", "\n"))
+    def _copy_log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            # Whatever becomes of the log, the pipe must be read: the function would wait for room in it.
+            with contextlib.suppress(OSError, ValueError):
+                # The runtime writes the lines of one record with carriage returns between them.
+                (self.log or sys.stderr).write(line.replace("\r", "\n"))
 
 
 def _free_ports() -> tuple[int, int]:

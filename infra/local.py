@@ -8,16 +8,24 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
 from infra.template import Function, TemplateError, read_function
+
+# Ctrl-C, termination, and what a closed terminal sends where there is such a signal.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class EventError(ValueError):
+    """The event can't be read."""
 
 
 def invoke_in_process(function: Function, code: Path, event: Any) -> Any:
@@ -42,7 +50,7 @@ def invoke_in_process(function: Function, code: Path, event: Any) -> Any:
 
 def _invoke(options: argparse.Namespace) -> None:
     function = read_function(options.function)
-    event = json.loads(options.event.read_text(encoding="utf-8"))
+    event = _read_event(options.event)
     if sys.platform == "linux":
         with RuntimeInterfaceEmulator(function, options.code) as emulator:
             response = emulator.invoke(event)
@@ -57,9 +65,22 @@ def _invoke(options: argparse.Namespace) -> None:
         print(f"  {path}{'/' if path.is_dir() else ''}")
 
 
-def _serve(options: argparse.Namespace) -> None:
-    from infra.sam_api import serve  # aws-sam-cli is in an environment of its own
+def _read_event(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EventError(f"no event {path}: {error.strerror}") from error
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise EventError(f"{path} is not JSON: {error}") from error
 
+
+def _serve(options: argparse.Namespace) -> None:
+    if sys.platform != "linux":
+        raise OSError(f"serve needs AWS's Runtime Interface Emulator, which needs Linux; this is {sys.platform}")
+    try:
+        from infra.sam_api import serve  # aws-sam-cli is in an environment of its own
+    except ModuleNotFoundError as error:
+        raise OSError(f"{error}; make serve sets up .venv-sam, which holds it, and runs this there") from error
     serve(options.code, options.port)
 
 
@@ -75,9 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     invoke.add_argument("--event", type=Path, required=True, help="a JSON file, such as tests/events/http_api_v2.json")
     invoke.set_defaults(run=_invoke)
     serve = commands.add_parser("serve", parents=[packed], help="serve the HTTP API, until Ctrl-C")
-    serve.add_argument("--port", type=int, default=3000, help="(%(default)s)")
+    serve.add_argument("--port", type=_port, default=3000, help="(%(default)s)")
     serve.set_defaults(run=_serve)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a port is a number from 1 to 65535")
+    return int(text)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """End in good order, so that no process of the emulator is left; a second signal can't hinder that."""
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,11 +122,14 @@ def main(arguments: list[str] | None = None) -> None:
         parser.exit(2, f"error: no package {options.code}: make package makes it\n")
     try:
         options.run(options)
-    except (TemplateError, OSError, json.JSONDecodeError) as error:
+    except (TemplateError, EventError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     except EmulatorError as error:
         parser.exit(1, f"error: {error}\n")
 
 
 if __name__ == "__main__":
+    for each in _SIGNALS:
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(each, _end)
     main()

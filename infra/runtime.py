@@ -31,6 +31,12 @@ def emulator_binary() -> Path:
     return cached(requirement.replace("==", "-"), build) / name
 
 
+def prefetch() -> None:
+    """Fetch what runs a function, where it isn't here yet."""
+    emulator_binary()
+    _runtime_packages()
+
+
 def lambda_environment(function: Function, code: Path) -> dict[str, str]:
     """Return the variables that Lambda gives the function, and no other of this machine's."""
     runtime = _runtime_packages()

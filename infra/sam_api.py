@@ -4,8 +4,10 @@ Routes, events and responses are ``sam local start-api``'s, so what works here w
 internals, whose version infra/requirements.txt pins, and runs in the environment that holds it, .venv-sam.
 """
 
+import errno
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -23,6 +25,7 @@ from samcli.local.apigw.local_apigw_service import LocalApigwService
 from samcli.local.docker.exceptions import ProcessSigTermException
 
 from infra.emulator import EmulatorStopped, RequestTooLarge, RuntimeInterfaceEmulator
+from infra.runtime import prefetch
 from infra.template import TEMPLATE, read_function
 
 HOST = "127.0.0.1"
@@ -55,7 +58,7 @@ class EmulatorPool:
     def __init__(self, code: Path) -> None:
         self.code = code
         self._idle: dict[str, list[RuntimeInterfaceEmulator]] = {}
-        self._all: list[RuntimeInterfaceEmulator] = []
+        self._all: set[RuntimeInterfaceEmulator] = set()
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(MAX_ENVIRONMENTS)
         self._closed = False
@@ -68,10 +71,14 @@ class EmulatorPool:
     def _answer(self, name: str, event: bytes) -> str:
         try:
             emulator = self._take(name)
-            answer = emulator.invoke_raw(event).decode()
-        except RequestTooLarge:
-            answer = _gateway_fault(413, "Request Entity Too Large")
         except EmulatorStopped:
+            return _gateway_fault(503, "Service Unavailable")
+        try:
+            answer = emulator.invoke_raw(event).decode()
+        except RequestTooLarge as error:
+            answer = _gateway_fault(413, f"Request Entity Too Large: {error}")
+        except EmulatorStopped:
+            self._discard(emulator)
             return _gateway_fault(503, "Service Unavailable")
         with self._lock:
             self._idle.setdefault(name, []).append(emulator)
@@ -81,22 +88,40 @@ class EmulatorPool:
         with self._lock:
             if self._closed:
                 raise EmulatorStopped("shutting down")
-            if idle := self._idle.get(name):
-                return idle.pop()
-            emulator = RuntimeInterfaceEmulator(read_function(name), self.code)
-            self._all.append(emulator)
-            return emulator.start()
+            while idle := self._idle.get(name):
+                emulator = idle.pop()
+                if emulator.is_running:
+                    return emulator
+                self._discard(emulator)
+            emulator = RuntimeInterfaceEmulator(read_function(name), self.code).start()
+            self._all.add(emulator)
+            return emulator
+
+    def _discard(self, emulator: RuntimeInterfaceEmulator) -> None:
+        """End what is left of an environment whose emulator is gone: its runtime may be alive."""
+        emulator.kill()
+        self._all.discard(emulator)
 
     def close(self) -> None:
         """End every process."""
         with self._lock:
             self._closed = True
-        for emulator in self._all:
+        for emulator in list(self._all):
             emulator.kill()
 
 
 def _gateway_fault(status: int, message: str) -> str:
     return json.dumps({"statusCode": status, "body": json.dumps({"message": message})})
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            fault = "is taken" if error.errno == errno.EADDRINUSE else f"can't be had ({error.strerror})"
+            raise OSError(f"port {port} {fault}; give another, as in: make serve PORT=3001") from error
 
 
 def serve(code: Path, port: int) -> None:
@@ -105,16 +130,11 @@ def serve(code: Path, port: int) -> None:
     Raises
     ------
     OSError
-        If the port is taken.
+        If the port can't be had, or what runs the functions can't be fetched.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise OSError(
-                f"port {port} is taken ({error.strerror}); give another, as in: make serve PORT={port + 1}"
-            ) from error
+    _check_port(port)
+    os.environ["SAM_CLI_TELEMETRY"] = "0"
+    prefetch()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("samcli").setLevel(logging.WARNING)
     directory = str(TEMPLATE.parent)
@@ -127,12 +147,15 @@ def serve(code: Path, port: int) -> None:
     service.create()
     service._app.request_class = GatewayRequest
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal, but for nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     print(f"Serving {code} at http://{HOST}:{port}/ until Ctrl-C", flush=True)
     try:
         service.run()
-    except ProcessSigTermException:  # what SAM makes of a termination signal
+    except (KeyboardInterrupt, ProcessSigTermException):  # the latter is what SAM makes of a termination signal
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
         pool.close()
         print("Stopped.")
