@@ -17,6 +17,9 @@ from typing import Any
 MAX_BODY_BYTES = 6 * 1024 * 1024
 _PARAMETER = re.compile(r"\{([^}+]+)\+?\}")
 _GZIP = 16 + zlib.MAX_WBITS
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".on.aws")
+# An API mapping may have several levels, but a path of thousands is nobody's base path.
+_MAX_BASE_LEVELS = 8
 
 
 class BodyError(Exception):
@@ -55,7 +58,7 @@ class Request:
         self.method: str = event.get("httpMethod") or context["http"]["method"]
         headers = event.get("headers")
         if not headers:
-            headers = {name: values[-1] for name, values in (event.get("multiValueHeaders") or {}).items()}
+            headers = {name: values[-1] for name, values in (event.get("multiValueHeaders") or {}).items() if values}
         self.headers = {name.lower(): value for name, value in headers.items()}
 
     def paths(self) -> Iterator[str]:
@@ -75,10 +78,20 @@ class Request:
         parameters = event.get("pathParameters") or {}
         if route:
             yield "/" + _PARAMETER.sub(lambda match: parameters.get(match[1], match[0]), route).lstrip("/")
+        elif (domain := context.get("domainName")) and not domain.endswith(_AWS_DOMAINS):
+            # The catch-all route ($default) tells nothing, so that any front part may be the base path.
+            for _ in range(_MAX_BASE_LEVELS):
+                _, slash, path = path[1:].partition("/")
+                if not slash:
+                    return
+                path = "/" + path
+                yield path
 
     def body(self) -> bytes:
         """Decode the body, raising `BodyError` where it can't be."""
         text = self._event.get("body") or ""
+        if not isinstance(text, str):
+            raise DamagedBody("the event's body must be a string, as gateways send it")
         if self._event.get("isBase64Encoded"):
             if len(text) > MAX_BODY_BYTES * 4 // 3 + 4:
                 raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")

@@ -24,6 +24,8 @@ from lambda_fn.settings import read_settings
 
 # Lambda refuses to return more than 6 MB, and the response's head takes some of it.
 MAX_ANSWER_BYTES = 6_000_000
+# So many predictions fit with all their reasons.
+_SURELY_SMALL = 1_000
 
 _JSON, _PROBLEM, _BINARY = "application/json", "application/problem+json", "application/octet-stream"
 _HEADERS = {
@@ -98,13 +100,15 @@ def handler(event: Any, context: Any) -> Any:
         start_invocation(request.id, context)
         route, methods = _find(request)
         response = _choose(methods, method)(request)
-        if method == "HEAD":
-            response = response._replace(body=b"")
     except Exception as error:  # the outer edge: a gateway would turn an exception into a 502 that explains nothing
+        if request is None:  # no event that a gateway sends
+            start_invocation(None, context)
         refusal = _refusal(error)
         if method == "POST":
             _metrics.refused(_refused_rows(error), perf_counter() - started)
         response = _protocol_error(refusal) if request and _is_protocol(request) else _problem(refusal)
+    if method == "HEAD":
+        response = response._replace(body=b"")
     result = _gateway_response(response)
     logger.info(
         f"{method} {route}", extra={"status": response.status, "milliseconds": _milliseconds(perf_counter() - started)}
@@ -118,8 +122,13 @@ def _invoke(payload: Any, context: Any, started: float) -> Any:
     try:
         batch = _decoder.convert(payload)
         scores, predictions = _predictor.predict(batch.rows, explain=batch.explain)
+        answer = _predictor.answer(predictions)
+        if len(predictions) > _SURELY_SMALL:
+            body = _encode(answer)
+            # Lambda's runtime encodes what is returned once more, with a space after each comma and colon.
+            _check_size(len(body) + body.count(b",") + body.count(b":"))
         _metrics.scored(scores, perf_counter() - started)
-        status, result = 200, msgspec.to_builtins(_predictor.answer(predictions))
+        status, result = 200, msgspec.to_builtins(answer)
     except Exception as error:  # the outer edge, as in `handler`
         refusal = _refusal(error)
         _metrics.refused(_refused_rows(error), perf_counter() - started)
@@ -152,7 +161,7 @@ def _predict(request: Request) -> Response:
     batch = _decoder.decode(request.body())
     scores, predictions = _predictor.predict(batch.rows, explain=batch.explain)
     body = _encode(_predictor.answer(predictions))
-    _check_size(len(body) + body.count(b'"'))
+    _check_size(_escaped_size(body))
     _metrics.scored(scores, perf_counter() - started)
     return Response(body)
 
@@ -170,7 +179,7 @@ def _infer(request: Request) -> Response:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error
     _metrics.scored(inference.scores, perf_counter() - started)
     if inference.json_size is None:
-        _check_size(len(inference.body) + inference.body.count(b'"'))
+        _check_size(_escaped_size(inference.body))
         return Response(inference.body)
     _check_size(len(inference.body) * 4 // 3)
     return Response(inference.body, _BINARY, {_INFERENCE_SIZE: str(inference.json_size)})
@@ -230,6 +239,11 @@ def _require_json(request: Request) -> None:
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the content type must be {_JSON}", {"accept": _JSON})
 
 
+def _escaped_size(body: bytes) -> int:
+    """Tell how long a body is as a string in the response, which is JSON itself."""
+    return len(body) + body.count(b'"') + body.count(b"\\")
+
+
 def _check_size(size: int) -> None:
     if size > MAX_ANSWER_BYTES:
         raise Refusal(
@@ -258,7 +272,9 @@ def _refusal(error: Exception) -> Refusal:
     return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the function failed; its log says where")
 
 
-def _refused_rows(error: Exception) -> int:
+def _refused_rows(error: BaseException | None) -> int:
+    while error and not isinstance(error, InvalidValues):
+        error = error.__cause__
     return error.rows if isinstance(error, InvalidValues) else 0
 
 

@@ -42,6 +42,11 @@ class Inference(NamedTuple):
     scores: Scores
 
 
+# Messages quote what a request named, and a request could name it by megabytes.
+_MAX_QUOTED = 100
+# No body holds more.
+_MAX_LENGTH = 10_000_000
+
 _Parameters = dict[str, str | float | bool]
 
 
@@ -106,9 +111,9 @@ def model_metadata(card: ModelCard) -> dict[str, Any]:
 def check_model(card: ModelCard, name: str, version: str | None = None) -> None:
     """Raise `UnknownModel` unless the card's model is the one asked for."""
     if name != card.name:
-        raise UnknownModel(f"there is no model {name!r}; this server has {card.name!r}")
+        raise UnknownModel(f"there is no model {_quote(name)}; this server has {card.name!r}")
     if version is not None and version != card.version:
-        raise UnknownModel(f"model {name!r} has no version {version!r}; its only version is {card.version!r}")
+        raise UnknownModel(f"model {name!r} has no version {_quote(version)}; its only version is {card.version!r}")
 
 
 def infer(model: Model, decoder: Decoder, body: bytes, json_size: str | None) -> Inference:
@@ -151,7 +156,8 @@ def _split(body: bytes, json_size: str | None) -> tuple[memoryview, memoryview]:
     view = memoryview(body)
     if json_size is None:
         return view, view[:0]
-    if not (json_size.isascii() and json_size.isdecimal()) or int(json_size) > len(body):
+    digits = json_size.isascii() and json_size.isdecimal() and len(json_size) < 10
+    if not digits or int(json_size) > len(body):
         raise InferenceError(
             f"Inference-Header-Content-Length must be the size of the JSON, at most the body's {len(body)} bytes"
         )
@@ -163,7 +169,7 @@ def _requested(request: _Request, explain: bool) -> dict[str, bool]:
     as_binary = request.parameters.get("binary_data_output", False)
     names = [output.name for output in request.outputs]
     if unknown := [name for name in names if name not in OUTPUTS]:
-        raise InferenceError(f"there is no output {unknown[0]!r}; allowed: {', '.join(OUTPUTS)}")
+        raise InferenceError(f"there is no output {_quote(unknown[0])}; allowed: {', '.join(OUTPUTS)}")
     outputs = {output.name: output.parameters.get("binary_data", as_binary) for output in request.outputs}
     if not outputs:
         outputs = {"probability": as_binary, "label": as_binary}
@@ -179,12 +185,16 @@ def _tensors(inputs: list[_Input], binary: memoryview) -> dict[str, NDArray[Any]
     for tensor in inputs:
         if tensor.datatype not in DATATYPES:
             raise InferenceError(
-                f"datatype {tensor.datatype!r} of input {tensor.name!r} is not one of {', '.join(DATATYPES)}"
+                f"datatype {_quote(tensor.datatype)} of input {_quote(tensor.name)} is not one of "
+                + ", ".join(DATATYPES)
             )
         if tensor.name in tensors:
-            raise InferenceError(f"input {tensor.name!r} is given twice")
-        if len(tensor.shape) not in (1, 2) or min(tensor.shape) < 1:
-            raise InferenceError(f"shape {tensor.shape} of input {tensor.name!r} is not one or two positive numbers")
+            raise InferenceError(f"input {_quote(tensor.name)} is given twice")
+        if len(tensor.shape) not in (1, 2) or not all(0 < size <= _MAX_LENGTH for size in tensor.shape):
+            raise InferenceError(
+                f"shape {_quote(tensor.shape)} of input {_quote(tensor.name)} is not one or two positive numbers, "
+                f"at most {_MAX_LENGTH:,}"
+            )
         if "binary_data_size" in tensor.parameters:
             tensors[tensor.name], binary = _from_bytes(tensor, binary)
         else:
@@ -199,25 +209,25 @@ def _from_bytes(tensor: _Input, binary: memoryview) -> tuple[NDArray[Any], memor
     size = prod(tensor.shape) * dtype.itemsize
     if tensor.data is not msgspec.UNSET or tensor.parameters["binary_data_size"] != size or size > len(binary):
         raise InferenceError(
-            f"input {tensor.name!r} of shape {tensor.shape} needs no data, a binary_data_size of {size}, and as many "
-            f"bytes after the JSON, whose size Inference-Header-Content-Length gives; {len(binary)} are left"
+            f"input {_quote(tensor.name)} of shape {tensor.shape} needs no data, a binary_data_size of {size}, and as "
+            f"many bytes after the JSON, whose size Inference-Header-Content-Length gives; {len(binary)} are left"
         )
     return np.frombuffer(binary[:size], dtype).reshape(tensor.shape), binary[size:]
 
 
 def _from_json(tensor: _Input) -> NDArray[np.float64]:
     if tensor.data is msgspec.UNSET:
-        raise InferenceError(f"input {tensor.name!r} has neither data nor binary_data_size")
+        raise InferenceError(f"input {_quote(tensor.name)} has neither data nor binary_data_size")
     try:
         data = np.array(tensor.data, dtype=np.float64)
     except ValueError:  # lists of unequal length
         data = np.empty(0)
     if data.size != prod(tensor.shape) or (data.ndim > 1 and list(data.shape) != tensor.shape):
-        raise InferenceError(f"data of input {tensor.name!r} don't fill its shape {tensor.shape}, flat or nested")
+        raise InferenceError(f"data of input {_quote(tensor.name)} don't fill its shape {tensor.shape}, flat or nested")
     if tensor.datatype.startswith("INT"):
         limits = np.iinfo(DATATYPES[tensor.datatype])
         if not ((data == np.rint(data)) & (data >= limits.min) & (data <= limits.max)).all():
-            raise InferenceError(f"data of input {tensor.name!r} are not all of type {tensor.datatype}")
+            raise InferenceError(f"data of input {_quote(tensor.name)} are not all of type {tensor.datatype}")
     return data.reshape(tensor.shape)
 
 
@@ -233,7 +243,7 @@ def _rows(card: ModelCard, tensors: dict[str, NDArray[Any]]) -> NDArray[np.float
         unknown = sorted(set(tensors) - set(names))
         missing = [name for name in names if name not in tensors]
         raise InferenceError(
-            f"inputs must be 'features' alone or one for each feature; unknown: {unknown}, missing: {missing}"
+            f"inputs must be 'features' alone or one for each feature; unknown: {_quote(unknown)}, missing: {missing}"
         )
     columns = [tensors[name] for name in names]
     if any(len(column) != len(columns[0]) or column.size != len(column) for column in columns):
@@ -257,3 +267,8 @@ def _respond(card: ModelCard, request: _Request, outputs: dict[str, bool], score
         response["id"] = request.id
     header = _encoder.encode(response)
     return Inference(header + b"".join(chunks), len(header) if chunks else None, scores)
+
+
+def _quote(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."

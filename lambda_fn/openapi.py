@@ -5,6 +5,7 @@ from typing import Any
 from lambda_fn.metadata import Feature, ModelCard
 from lambda_fn.open_inference import DATATYPES, OUTPUTS
 from lambda_fn.sample import sample_row
+from lambda_fn.schema import bounds
 
 _Json = dict[str, Any]
 
@@ -104,7 +105,7 @@ def _infer(card: ModelCard, operation: str) -> _Json:
                 }
             },
         },
-        "responses": {"200": answer} | _errors("400", "404", "405", "413", "500"),
+        "responses": {"200": answer} | _errors("400", "404", "405", "413", "415", "500"),
     }
 
 
@@ -185,7 +186,7 @@ def _value(feature: Feature) -> _Json:
             "type": "integer",
             "enum": [code.value for code in feature.codes],
         }
-    limits = (feature.minimum, feature.maximum)
+    limits = bounds(feature)
     low, high = (int(limit) for limit in limits) if feature.kind == "integer" else limits
     return {
         "title": feature.title,
@@ -215,7 +216,7 @@ def _schemas(card: ModelCard) -> _Json:
     described = {"name": _STRING, "datatype": _STRING, "shape": _list({"type": "integer"}), "parameters": _PARAMETERS}
     tensor = _object(described, "parameters")
     return {
-        "Instance": _object(values, closed=True) | {"example": sample_row(card)},
+        "Instance": _object(values, closed=True) | {"examples": [sample_row(card)]},
         "PredictRequest": _object(
             {
                 "instances": _list(_reference("Instance")) | {"minItems": 1},
@@ -245,7 +246,25 @@ def _schemas(card: ModelCard) -> _Json:
             },
             "reasons",
         ),
-        "Reason": _object({"family": {"enum": [family.name for family in card.families]}, "contribution": _NUMBER}),
+        "Reason": _object(
+            {
+                "family": {"enum": [family.name for family in card.families]},
+                "reason": _STRING | {"description": "What raised the risk, in words for the applicant"},
+                "feature": {"enum": list(values), "description": "The family's feature that did most of it"},
+                "value": _NUMBER | {"description": "The applicant's value of that feature"},
+                "contribution": _NUMBER
+                | {
+                    "exclusiveMinimum": 0,
+                    "description": "By how much the family raised the probability: its Shapley value against the "
+                    f"reference profile, whose probability is {card.reference_probability:.6g}",
+                },
+                "protected": {
+                    "const": True,
+                    "description": "There where the law may forbid to decide by this family, such as age or sex",
+                },
+            },
+            "protected",
+        ),
         "Problem": _object(
             {
                 "type": _STRING,

@@ -37,7 +37,7 @@ class Rule:
     def __init__(self, feature: Feature) -> None:
         self.name = feature.name
         self.pointer = pointer_step(feature.name)
-        low, high = _bounds(feature)
+        low, high = bounds(feature)
         self.holds: Callable[[float], bool]
         if feature.kind == "code":
             codes = frozenset(code.value for code in feature.codes)
@@ -63,8 +63,7 @@ class Schema:
     def __init__(self, card: ModelCard) -> None:
         self.rules = tuple(Rule(feature) for feature in card.features)
         self.names = frozenset(rule.name for rule in self.rules)
-        bounds = [_bounds(feature) for feature in card.features]
-        self._low, self._high = np.array(bounds).T
+        self._low, self._high = np.array([bounds(feature) for feature in card.features]).T
         self._whole = np.array([feature.kind != "number" for feature in card.features])
         # A range can't say which codes lie in it where there are gaps.
         self._gaps = [
@@ -105,13 +104,14 @@ def pointer_step(name: str) -> str:
 
 
 def _value_type(feature: Feature) -> Any:
-    low, high = _bounds(feature)
+    low, high = bounds(feature)
     # 35.0 is a whole number in JSON Schema, and what pandas writes: hence no int.
     whole = None if feature.kind == "number" else 1.0
     return Annotated[float, msgspec.Meta(ge=low, le=high, multiple_of=whole)]
 
 
-def _bounds(feature: Feature) -> tuple[float, float]:
+def bounds(feature: Feature) -> tuple[float, float]:
+    """Give the least and the largest legal value of a feature: float32, and whole where its kind asks for that."""
     if feature.kind == "code":
         codes = [code.value for code in feature.codes]
         return float(min(codes)), float(max(codes))
