@@ -2,7 +2,8 @@
 
     CREDIT_DATA=UCI_Credit_Card.csv python -m benchmarks.grid_search [--jobs 2] [--whole] [--out grid_search.json]
 
-Without CREDIT_DATA it takes what ``make run`` takes.
+Without CREDIT_DATA it takes what ``make run`` takes. The rows, folds and scores are those of ``python -m train --grid
+notebook``, so that the whole grid's, kept by ``--cache build/search-cache``, are found there again.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
-from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 
 from train import schema
 from train.dataset import load, split
@@ -31,7 +32,9 @@ SHARE = NOTEBOOK_GRID | {
 
 
 def run(kind, grid, X, y, jobs, **options):
-    search = kind(build_pipeline(random_state=0), grid, scoring="roc_auc", cv=5, refit=False, n_jobs=jobs, **options)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    pipeline = build_pipeline(random_state=0)
+    search = kind(pipeline, grid, scoring="roc_auc", cv=folds, refit=False, n_jobs=jobs, **options)
     start = time.perf_counter()
     search.fit(X, y)
     return search, time.perf_counter() - start
@@ -41,12 +44,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--whole", action="store_true", help="search the whole grid too: 45,000 trees")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the whole grid's scores")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     dataset = load(os.environ.get("CREDIT_DATA", "auto"))
     print(dataset)
     rows, _ = split(dataset.frame)
-    X, y = rows[list(schema.NAMES)], rows[schema.TARGET]
+    X, y = rows[list(schema.NAMES)], rows[schema.TARGET].to_numpy()
 
     plain, plain_seconds = run(GridSearchCV, SHARE, X, y, options.jobs)
     shared, shared_seconds = run(ExactForestSearch, SHARE, X, y, options.jobs)
@@ -65,7 +69,7 @@ def main():
         },
     }
     if options.whole:
-        search, seconds = run(ExactForestSearch, NOTEBOOK_GRID, X, y, options.jobs, verbose=1)
+        search, seconds = run(ExactForestSearch, NOTEBOOK_GRID, X, y, options.jobs, verbose=1, cache_dir=options.cache)
         get_reusable_executor().shutdown(wait=True)  # only workers that ended are counted
         figures["whole"] = {
             "candidates": len(ParameterGrid(NOTEBOOK_GRID)),
