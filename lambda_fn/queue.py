@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from lambda_fn.messages import Message, read_messages
 from lambda_fn.model import Model
@@ -135,6 +136,8 @@ def _outcome(message: Message, answer: Predictions | Problem) -> Outcome:
 
 
 def _body(message: Message, answer: Predictions | Problem) -> str:
-    body = msgspec.json.encode({"message_id": message.id, **msgspec.structs.asdict(answer)}).decode()
+    # In a struct msgspec leaves out what is UNSET; in a dictionary it can't encode it.
+    members = {name: value for name, value in msgspec.structs.asdict(answer).items() if value is not UNSET}
+    body = msgspec.json.encode({"message_id": message.id, **members}).decode()
     # SQS refuses these two characters, which the name of an unknown field may hold, and takes their escapes.
     return body.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
