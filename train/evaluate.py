@@ -13,6 +13,7 @@ RESAMPLES = 1_000
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+_DECILES = np.linspace(0.1, 0.9, 9)
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = np.finfo(np.float32).smallest_normal
 _LARGEST = np.nextafter(np.float32(1), np.float32(0))
@@ -34,7 +35,8 @@ def ranking_metrics(y: Labels, probability: Floats, weight: Floats | None = None
     -------
     dict
         ``roc_auc``, ``average_precision``, ``ks`` (Kolmogorov and Smirnov's distance between the classes'
-        score distributions), ``brier`` and ``log_loss``.
+        score distributions), ``brier``, ``log_loss`` and ``expected_calibration_error`` (mean distance between
+        probability and rate of label 1, over the groups of `calibration_groups`).
 
     Notes
     -----
@@ -59,7 +61,16 @@ def ranking_metrics(y: Labels, probability: Floats, weight: Floats | None = None
         "brier": float(np.average((probability - y) ** 2, weights=weight)),
         # A certainty that proves false costs much, but not all.
         "log_loss": float(-np.average(np.log(np.clip(of_truth, _EPSILON, 1 - _EPSILON)), weights=weight)),
+        "expected_calibration_error": float(
+            np.abs(np.bincount(calibration_groups(probability), weights=weight * (probability - y))).sum()
+            / weight.sum()
+        ),
     }
+
+
+def calibration_groups(probability: Floats) -> Labels:
+    """Put rows into ten groups of as many each by their probability; those that tie stay together."""
+    return np.searchsorted(np.quantile(probability, _DECILES), probability, side="right")
 
 
 def decision_metrics(y: Labels, label: Labels, weight: Floats | None = None) -> dict[str, float]:
@@ -181,3 +192,44 @@ def threshold_of_largest_f1(y: Labels, probability: Floats) -> float:
     below = cut[best - 1] if best else 0.0
     middle = np.float32((cut[best] + below) / 2)
     return float(np.clip(middle if middle > below else np.float32(cut[best]), _SMALLEST, _LARGEST))
+
+
+def threshold_of_least_cost(y: Labels, probability: Floats, false_positive: float, false_negative: float) -> float:
+    """Find the threshold whose decisions cost least in all.
+
+    Parameters
+    ----------
+    y, probability
+        As for `threshold_of_largest_f1`.
+    false_positive, false_negative : float
+        What it costs to give label 1 to a row of label 0, and label 0 to one of label 1; above 0.
+
+    Returns
+    -------
+    float
+        As of `threshold_of_largest_f1`; of several that cost the same, the highest.
+    """
+    cut, cost = costs(y, probability, false_positive, false_negative)
+    best = int(np.argmin(cost))
+    above = cut[best] if best else 1.0  # at the first, nobody gets label 1
+    below = cut[best + 1] if best + 1 < len(cut) else 0.0
+    middle = np.float32((above + below) / 2)
+    return float(np.clip(middle if middle > below else np.float32(above), _SMALLEST, _LARGEST))
+
+
+def costs(y: Labels, probability: Floats, false_positive: float, false_negative: float) -> tuple[Floats, Floats]:
+    """Give the mean cost of a row's decision at each cut.
+
+    Returns
+    -------
+    cut, cost : ndarray of float
+        Rows with a probability of ``cut`` or more get label 1. The first cut is infinite, the others are the distinct
+        probabilities in float32, in falling order.
+    """
+    probability = probability.astype(np.float32).astype(np.float64)
+    cut, inverse = np.unique(probability, return_inverse=True)
+    positives = np.cumsum(np.bincount(inverse, weights=y)[::-1])
+    negatives = np.cumsum(np.bincount(inverse, weights=1 - y)[::-1])
+    true_positive, wrong = np.append(0.0, positives), np.append(0.0, negatives)
+    cost = (false_positive * wrong + false_negative * (y.sum() - true_positive)) / len(y)
+    return np.append(np.inf, cut[::-1]), cost
