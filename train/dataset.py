@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 
 from train import schema
 from train.files import replace
-from train.sources import UCI_SHA256, DataError, Table, read_source, read_table, unpack
+from train.sources import UCI_SHA256, DataError, Table, read_source, read_table, shorten, unpack
 
 COLUMNS = (schema.ID, *schema.NAMES, schema.TARGET)
 MINIMUM_PER_CLASS = 10
@@ -131,7 +131,11 @@ def _tidy(table: Table) -> tuple[pd.DataFrame, _Layout]:
         raise DataError("the file has a header and no row; at least one row is needed")
     cells = dict(zip(names, zip(*rows[1:], strict=True), strict=True))
     ids = cells.get(schema.ID)
-    where = [place if ids is None else f"{place} (ID {ids[i]})" for i, place in enumerate(places[1:])]
+    # An ID helps to find a row; a cell in its place that no ID can be would only hide the fault.
+    where = [
+        f"{place} (ID {ids[i]})" if ids and re.fullmatch(r"[+-]?\d{1,16}", ids[i]) else place
+        for i, place in enumerate(places[1:])
+    ]
 
     bounds = {schema.ID: _ID_BOUNDS, **layout.bounds, schema.TARGET: range(2)}
     shown = dict(zip(names, rows[0], strict=True))
@@ -167,7 +171,7 @@ def _name_columns(header: list[str]) -> tuple[_Layout, list[str]]:
     if missing:
         raise DataError(f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; {allowed}")
     if unknown := [name for name in header if plain(name) not in meaning]:
-        raise DataError(f"unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; {allowed}")
+        raise DataError(f"unknown column{'s' * (len(unknown) > 1)} {shorten(unknown)}; {allowed}")
     names = [meaning[name] for name in found]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise DataError(f"column {', '.join(sorted(repeated))} is given more than once; {allowed}")

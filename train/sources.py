@@ -11,8 +11,8 @@ import logging
 import time
 import urllib.request
 import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -27,6 +27,8 @@ UCI_URL = "https://archive.ics.uci.edu/static/public/350/default+of+credit+card+
 UCI_SHA256 = "56c885f84457f6680f8438f02bfcdac9579323d8a94465ee5f26e32baa727602"
 SYNTHETIC = Path(__file__).parent / "data" / "synthetic_portfolio.csv.gz"
 _CACHE = Path(__file__).parents[1] / ".cache" / "uci-350.zip"
+
+_SHOWN, _SHOWN_LENGTH = 5, 40
 
 _log = logging.getLogger(__name__)
 
@@ -74,8 +76,9 @@ def download_uci(url: str = UCI_URL, sha256: str = UCI_SHA256, cache: Path = _CA
 
     Gives up after ``patience`` seconds without a byte, name lookup included, or a minute in all.
     """
-    if cache.is_file() and hashlib.sha256(content := cache.read_bytes()).hexdigest() == sha256:
-        return content
+    with suppress(OSError):  # a cache that can't be read is no cache
+        if hashlib.sha256(content := cache.read_bytes()).hexdigest() == sha256:
+            return content
     content = b"".join(_receive(url, patience))
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise DataError(f"{url} gave a file with sha256 {found}, not the known {sha256}")
@@ -114,6 +117,16 @@ def _receive(url: str, patience: float) -> Iterable[bytes]:
         yield part
 
 
+def shorten(names: Sequence[str]) -> str:
+    """Quote a file's own names so that they stay on one line, however many and long they are."""
+    shown = ", ".join(repr(name[:_SHOWN_LENGTH]) for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown or "nothing"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def unpack(content: bytes) -> bytes:
     """Return the .xls or CSV file inside a zip or gzip file, or the content itself."""
     try:
@@ -124,10 +137,12 @@ def unpack(content: bytes) -> bytes:
                 names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
                 tables = [name for name in names if name.lower().endswith((".xls", ".csv"))]
                 if len(tables) != 1:
-                    raise DataError(f"a zip file must hold one .xls or .csv file; this one holds {names[:10]}")
+                    raise DataError(f"a zip file must hold one .xls or .csv file; this one holds {shorten(names)}")
                 return archive.read(tables[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"the compressed file is damaged: {error}") from error
+    except DataError:
+        raise
+    except Exception as error:  # zlib.error, LZMAError, EOFError, a negative seek: each decompressor has its own
+        raise DataError(f"the compressed file is damaged or encrypted: {_one_line(error)}") from error
     return content
 
 
@@ -151,14 +166,16 @@ def _read_csv(content: bytes) -> list[tuple[str, list[str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"neither zip, gzip, .xls nor UTF-8 text (byte {error.start}); allowed are these") from error
     except csv.Error as error:
-        raise DataError(f"line {reader.line_num} is no CSV: {error}") from error
+        raise DataError(
+            f"line {reader.line_num} is no CSV: {error}; cells stand between commas, quoted whole"
+        ) from error
 
 
 def _read_xls(content: bytes) -> list[tuple[str, list[str]]]:
     try:
         sheet = xlrd.open_workbook(file_contents=content, logfile=io.StringIO()).sheet_by_index(0)
     except Exception as error:  # on a damaged file xlrd raises whatever its parser stumbles over
-        raise DataError(f"the .xls file is damaged: {error}") from error
+        raise DataError(f"the .xls file is damaged: {_one_line(error)}") from error
     numbered = [(f"row {i + 1}", [_cell_text(cell) for cell in sheet.row(i)]) for i in range(sheet.nrows)]
     return [(place, cells) for place, cells in numbered if any(cells)]
 
@@ -169,5 +186,5 @@ def _cell_text(cell: xlrd.sheet.Cell) -> str:
     if cell.ctype in (xlrd.XL_CELL_TEXT, xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
         return str(cell.value).strip()
     if cell.ctype == xlrd.XL_CELL_ERROR:
-        return str(xlrd.error_text_from_code[cell.value])
+        return str(xlrd.error_text_from_code.get(cell.value, "an error"))
     return f"a {'date' if cell.ctype == xlrd.XL_CELL_DATE else 'truth value'}"

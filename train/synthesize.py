@@ -99,11 +99,17 @@ def compress(content: bytes) -> bytes:
     return out.getvalue()
 
 
+def _seed(text: str) -> int:
+    if text.isdecimal() and int(text) < 2**32:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed are whole numbers from 0 to {2**32 - 1}")
+
+
 def main() -> None:
     """Draw a synthetic portfolio from the training part of real data."""
     parser = argparse.ArgumentParser(prog="python -m train.synthesize", description=main.__doc__)
     parser.add_argument("--from", dest="data", required=True, help="uci, or the path of a file of real clients")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--seed", type=_seed, default=0, help="default: 0")
     parser.add_argument("--out", type=Path, required=True, help="the .csv.gz file to write")
     arguments = parser.parse_args()
     try:
