@@ -43,6 +43,8 @@ def render(card: ModelCard) -> Page:
         "features": card.features,
         "target": card.target,
         "threshold": card.threshold,
+        "reference": card.reference.profile,
+        "reference_method": card.reference.method,
         "reference_probability": card.reference_probability,
         "source": card.data.source,
         "synthetic": card.data.synthetic,
@@ -50,10 +52,13 @@ def render(card: ModelCard) -> Page:
     }
     # "<" would end the script element, were a description to hold "</script>".
     embedded = msgspec.json.encode(facts).decode().replace("<", "\\u003c")
-    body = template.replace("@@TITLE@@", html.escape(card.description)).replace("@@CARD@@", embedded)
+    parts = {"TITLE": html.escape(card.description), "CARD": embedded}
+    # In one pass: a card's text may look like a place to be filled.
+    body = re.sub("@@(TITLE|CARD)@@", lambda match: parts[match[1]], template)
     policy = (
         f"default-src 'none'; script-src {_hash('script', template)}; style-src {_hash('style', template)}; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "trusted-types 'none'; require-trusted-types-for 'script'"
     )
     return Page(body.encode(), policy)
 

@@ -1,6 +1,10 @@
 """A made-up row to show in the API's description and on its page."""
 
+from math import ceil, floor
+
 from lambda_fn.metadata import Feature, ModelCard
+
+_EXACT_INTEGERS = 2**53  # of a double; larger ones would show digits that mean nothing
 
 
 def sample_row(card: ModelCard) -> dict[str, int | float]:
@@ -17,5 +21,8 @@ def sample_row(card: ModelCard) -> dict[str, int | float]:
 def _legal(feature: Feature, value: float) -> int | float:
     if feature.codes:
         return min((code.value for code in feature.codes), key=lambda code: abs(code - value))
-    value = min(max(float(f"{value:.2g}"), feature.minimum), feature.maximum)
-    return round(value) if feature.kind == "integer" else value
+    rounded = float(f"{value:.2g}")
+    if feature.kind == "number":
+        return min(max(rounded, feature.minimum), feature.maximum)
+    whole = min(max(round(rounded), ceil(feature.minimum)), floor(feature.maximum))
+    return whole if abs(whole) < _EXACT_INTEGERS else float(whole)
