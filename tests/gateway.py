@@ -34,6 +34,8 @@ def _event(request, body):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written apart, and the second would wait for the first to be acknowledged: 40 ms.
+    disable_nagle_algorithm = True
 
     def _answer(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
