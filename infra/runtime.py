@@ -34,12 +34,12 @@ def emulator_binary() -> Path:
 def prefetch() -> None:
     """Fetch what runs a function, where it isn't here yet."""
     emulator_binary()
-    _runtime_packages()
+    runtime_packages()
 
 
 def lambda_environment(function: Function, code: Path) -> dict[str, str]:
     """Return the variables that Lambda gives the function, and no other of this machine's."""
-    runtime = _runtime_packages()
+    runtime = runtime_packages()
     # A Python built as a shared library may be found by this variable alone.
     inherited = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return inherited | {
@@ -64,8 +64,8 @@ def lambda_environment(function: Function, code: Path) -> dict[str, str]:
     }
 
 
-def _runtime_packages() -> Path:
-    # Lambda's Python runtime brings along its interface client and boto3; a bundle holds neither.
+def runtime_packages() -> Path:
+    """Return what Lambda's Python runtime brings along, its interface client and boto3: a package holds neither."""
     client = _pinned("awslambdaric", ROOT / "infra/requirements.txt")
     requirements = [client, _pinned("boto3", ROOT / "requirements.txt")]
     name = "-".join([f"python{PYTHON_VERSION}", *requirements]).replace("==", "-")
