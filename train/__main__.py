@@ -5,18 +5,22 @@ import contextlib
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
 
-from train import dataset, files, schema
+from train import dataset, fairness, files, report, schema
+from train.calibration import METHODS
 from train.card import build_card
-from train.evaluate import evaluate, threshold_of_largest_f1
+from train.evaluate import evaluate
 from train.pipeline import build_pipeline
+from train.scorer import Costs, make_scorer
 from train.search import NOTEBOOK_GRID, ExactForestSearch, one_standard_error
 from train.sources import DataError
 
@@ -34,14 +38,21 @@ _TITLES = {
     "ks": "KS distance",
     "brier": "Brier score",
     "log_loss": "log loss",
+    "expected_calibration_error": "calibration error",
     "f1": "F1",
 }
 
 
 def train(
-    data: dataset.Dataset, out: Path, grid: str, exclude_protected: bool = False, jobs: int | None = None
+    data: dataset.Dataset,
+    out: Path,
+    grid: str,
+    exclude_protected: bool = False,
+    jobs: int | None = None,
+    costs: Costs | None = None,
+    calibration: str = "none",
 ) -> dict[str, Any]:
-    """Train on a dataset and write all products into a folder.
+    """Train on a dataset and write all products but the report into a folder.
 
     Returns
     -------
@@ -63,11 +74,15 @@ def train(
         verbose=1,
         cache_dir=out / "search-cache",
     ).fit(X, y)
-    pipeline = search.best_estimator_
-    out_of_fold = cross_val_predict(pipeline, X, y, cv=folds, method="predict_proba", n_jobs=jobs)[:, 1]
-    threshold = threshold_of_largest_f1(y, out_of_fold)
-    probability = pipeline.predict_proba(test[features])[:, 1]
-    measured = evaluate(test[schema.TARGET].to_numpy(), probability, (threshold, 0.5))
+    scorer = make_scorer(search.best_estimator_, X, y, folds, costs, calibration, jobs)
+    probability = scorer.pipeline.predict_proba(test[features])[:, 1]
+    measured = evaluate(test[schema.TARGET].to_numpy(), probability, (scorer.threshold, 0.5))
+
+    # The same forest with the other choice of features, so that a reader sees what the protected ones do.
+    other_features = [name for name in schema.NAMES if exclude_protected or name not in schema.EXCLUDABLE]
+    other_X = training[other_features]
+    other = build_pipeline(other_features, clone(search.best_estimator_[-1])).fit(other_X, y)
+    other_scorer = make_scorer(other, other_X, y, folds, costs, calibration, jobs)
     results = pd.DataFrame(search.cv_results_)
     described = {
         "source": data.source,
@@ -81,12 +96,9 @@ def train(
     card = build_card(
         training,
         features,
-        out_of_fold,
-        estimator=repr(pipeline[-1]),
-        threshold={
-            "value": threshold,
-            "method": f"largest F1 on {FOLDS}-fold cross-validated predictions of the training part",
-        },
+        scorer.out_of_fold,
+        estimator=repr(scorer.pipeline[-1]),
+        threshold={"value": scorer.threshold, "method": scorer.method},
         data=described,
         metrics=measured["metrics"],
         decisions=[
@@ -108,14 +120,25 @@ def train(
             ),
             "candidates": len(results),
         },
+        "threshold_method": scorer.method,
+        "costs": None if costs is None else asdict(costs),
+        "calibration": scorer.calibration,
+        "fairness": [fairness.describe(test, one) for one in (scorer, other_scorer)],
     }
+    predictions = pd.concat(
+        [
+            pd.DataFrame({"part": name, "probability": score, schema.TARGET: part[schema.TARGET]}, part[schema.ID])
+            for name, part, score in (("training", training, scorer.out_of_fold), ("test", test, probability))
+        ]
+    )
     pickled = io.BytesIO()
-    joblib.dump(pipeline, pickled)
+    joblib.dump(scorer.pipeline, pickled)
     products = {
         "pipeline.joblib": pickled.getvalue(),
         "card.json": _json(card),
         "metrics.json": _json(metrics),
         "cv_results.csv": results.to_csv(index=False, lineterminator="\n").encode(),
+        "predictions.csv": predictions.to_csv(lineterminator="\n").encode(),
         "tidy.csv": dataset.to_csv(data.frame),
     }
     files.replace_all({out / name: content for name, content in products.items()})
@@ -150,9 +173,9 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
             test["decisions"][0]["metrics"],
             [decisions["metrics"] for decisions in test["decisions"]],
         ),
-        f"{test['decisions'][0]['threshold']:.4f} gave the largest F1 in cross-validation on the training part.",
+        f"{test['decisions'][0]['threshold']:.4f} has the {metrics['threshold_method']}.",
         "",
-        f"Written to {out}: pipeline.joblib, card.json, metrics.json, cv_results.csv, tidy.csv",
+        f"Written to {out}: pipeline.joblib, card.json, metrics.json, cv_results.csv, predictions.csv, tidy.csv",
     ]
     if data["synthetic"]:
         lines.append("Trained and tested on SYNTHETIC data: these figures speak of no real client.")
@@ -179,21 +202,50 @@ def main() -> None:
         action="store_true",
         help="train without age, sex, marital status and education",
     )
+    cost: dict[str, Any] = {"type": _cost, "metavar": "COST"}
+    parser.add_argument("--cost-false-positive", **cost, help="of marking a client who pays, in any unit")
+    parser.add_argument(
+        "--cost-false-negative",
+        **cost,
+        help="of not marking a client who defaults: the threshold makes decisions cost least (default: largest F1)",
+    )
+    parser.add_argument(
+        "--calibration",
+        choices=("auto", "none", *METHODS),
+        default="none",
+        help="of the probabilities; auto: the one that helps by more than its standard error (default: %(default)s)",
+    )
     parser.add_argument("--jobs", type=_jobs, default=-1, help="processes (default: one for each core)")
     parser.add_argument("--dask", metavar="ADDRESS", help="run the search on a Dask cluster, as tcp://HOST:PORT")
     options = parser.parse_args()
+    if (options.cost_false_positive is None) != (options.cost_false_negative is None):
+        parser.error("--cost-false-positive and --cost-false-negative are given together: a threshold weighs them")
+    costs = Costs(options.cost_false_positive, options.cost_false_negative) if options.cost_false_positive else None
     try:
         with _cluster(options.dask, parser):
             data = dataset.load(options.data)
             print(data, flush=True)
-            metrics = train(data, options.out, options.grid, options.exclude_protected, options.jobs)
+            metrics = train(
+                data, options.out, options.grid, options.exclude_protected, options.jobs, costs, options.calibration
+            )
+        print(summary(metrics, options.out), flush=True)
+        print(f"Model card: {report.write(options.out)}")
     except DataError as error:
         parser.exit(2, f"{parser.prog}: {options.data}: {error}\n")
     except OSError as error:
         parser.exit(2, f"{parser.prog}: can't write {options.out}: {error.strerror or error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\n{parser.prog}: interrupted; no product written, finished scores kept for the next run\n")
-    print(summary(metrics, options.out))
+
+
+def _cost(text: str) -> float:
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = 0.0
+    if 1e-9 <= cost <= 1e15:
+        return cost
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed are numbers from 1e-9 to 1e15")
 
 
 def _jobs(text: str) -> int:

@@ -16,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from train import schema
 from train.calibration import wilson
-from train.evaluate import Floats, Labels
+from train.evaluate import Floats, Labels, evaluate
+from train.scorer import Scorer
 
 AGE_BANDS = {"under 30": 0, "30 to 39": 30, "40 to 49": 40, "50 and over": 50}  # each from its age on
 # A share of this many clients has an interval of some ±15 points: too wide to judge a model by.
@@ -48,6 +49,26 @@ def groups(rows: pd.DataFrame) -> dict[str, pd.Series]:
     return {
         name: pd.Series(pd.Categorical.from_codes(codes, categories), rows.index)
         for name, (codes, categories) in numbers.items()
+    }
+
+
+def describe(test: pd.DataFrame, scorer: Scorer) -> dict[str, Any]:
+    """Measure a model as a whole and in each group.
+
+    Returns
+    -------
+    dict
+        ``left_out``, the features that the model has not; ``metrics`` and ``decisions`` as `evaluate` gives them, the
+        latter at the model's own threshold; and ``by``, what `measure` gives.
+    """
+    features = list(scorer.pipeline.feature_names_in_)
+    probability = scorer.pipeline.predict_proba(test[features])[:, 1]
+    measured = evaluate(test[schema.TARGET].to_numpy(), probability, (scorer.threshold,))
+    return {
+        "left_out": [name for name in schema.NAMES if name not in features],
+        "metrics": measured["metrics"],
+        "decisions": measured["decisions"][0],
+        "by": measure(test, probability, scorer.threshold),
     }
 
 
