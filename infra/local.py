@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -50,6 +51,7 @@ def invoke_in_process(function: Function, code: Path, event: Any) -> Any:
 
 def _invoke(options: argparse.Namespace) -> None:
     function = read_function(options.function)
+    function = replace(function, environment=function.environment | dict(options.set))
     event = _read_event(options.event)
     if sys.platform == "linux":
         with RuntimeInterfaceEmulator(function, options.code) as emulator:
@@ -94,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     invoke = commands.add_parser("invoke", parents=[packed], help="hand a function one event, print its response")
     invoke.add_argument("function", metavar="FUNCTION", help="its name in template.yaml")
     invoke.add_argument("--event", type=Path, required=True, help="a JSON file, such as tests/events/http_api_v2.json")
+    invoke.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        type=_variable,
+        action="append",
+        default=[],
+        help="give the function a variable that only a deployed stack knows, such as RESULTS_QUEUE_URL; repeatable",
+    )
     invoke.set_defaults(run=_invoke)
     serve = commands.add_parser("serve", parents=[packed], help="serve the HTTP API, until Ctrl-C")
     serve.add_argument("--port", type=_port, default=3000, help="(%(default)s)")
@@ -107,6 +117,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
 def _end(number: int, frame: object) -> NoReturn:
     """End in good order, so that no process of the emulator is left; a second signal can't hinder that."""
     for each in _SIGNALS:
@@ -118,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not options.code.is_dir():
+    if not (options.code / "lambda_fn").is_dir():
         parser.exit(2, f"error: no package {options.code}: make package makes it\n")
     try:
         options.run(options)

@@ -1,5 +1,10 @@
+import contextlib
 import io
+import json
+import subprocess
+import sys
 import threading
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,11 @@ from infra.emulator import (
     RequestTooLarge,
     RuntimeInterfaceEmulator,
 )
+from infra.local import main
 from infra.template import Function, TemplateError, read_function
+
+ROOT = Path(__file__).parent.parent
+EVENT = ROOT / "tests/events/http_api_v2.json"
 
 HANDLER = """
 import os, sys, time
@@ -61,6 +70,16 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def running_in(directory):
+    """List the processes whose working directory it is."""
+    pids = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == directory:
+                pids.append(int(link.parent.name))
+    return pids
 
 
 def test_event_goes_in_and_response_comes_back(emulator):
@@ -174,3 +193,87 @@ def test_template_gives_handler_timeout_memory_and_variables():
 def test_unknown_function_is_named_with_the_known_ones():
     with pytest.raises(TemplateError, match="no function 'Scorer', only ScoreFunction, QueueScoreFunction"):
         read_function("Scorer")
+
+
+def test_command_prints_the_functions_response(package, capsys):
+    main(["invoke", "ScoreFunction", "--code", str(package), "--event", str(EVENT)])
+
+    response, _ = json.JSONDecoder().raw_decode(capsys.readouterr().out)
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"])["predictions"][0]["reasons"]
+
+
+def test_command_carries_each_functions_own_event(package, tmp_path, capsys):
+    body = json.loads(EVENT.read_text())["body"]
+    events = {
+        "ScoreFunction": json.loads(body),
+        "BatchScoreFunction": {"Items": json.loads(body)["instances"]},
+    }
+
+    responses = {}
+    for function, event in events.items():
+        (tmp_path / "event.json").write_text(json.dumps(event))
+        main(["invoke", function, "--code", str(package), "--event", str(tmp_path / "event.json")])
+        responses[function], _ = json.JSONDecoder().raw_decode(capsys.readouterr().out)
+
+    (alone,), (item,) = responses["ScoreFunction"]["predictions"], responses["BatchScoreFunction"]
+    assert alone["probability"] == item["probability"]
+
+
+def test_command_gives_the_function_the_variables_that_are_set(tmp_path, capsys):
+    (tmp_path / "lambda_fn").mkdir()
+    (tmp_path / "lambda_fn" / "queue.py").write_text(
+        "import os\n\n\ndef handler(event, context):\n    return os.environ['RESULTS_QUEUE_URL']\n"
+    )
+    (tmp_path / "event.json").write_text("{}")
+
+    options = ["--code", str(tmp_path), "--event", str(tmp_path / "event.json")]
+    main(["invoke", "QueueScoreFunction", *options, "--set", "RESULTS_QUEUE_URL=http://localhost/q?a=b"])
+
+    assert capsys.readouterr().out.startswith('"http://localhost/q?a=b"\n')
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "error"),
+    [
+        ({"function": "Scorer"}, 2, "declares no function 'Scorer', only ScoreFunction"),
+        ({"--event": "missing.json"}, 2, "no event missing.json: No such file"),
+        ({"--event": "broken.json"}, 2, "broken.json is not JSON: Expecting value: line 1 column 6"),
+        ({"--event": "latin.json"}, 2, "latin.json is not JSON: 'utf-8' codec can't decode"),
+        ({"--code": "nowhere"}, 2, "no package nowhere: make package makes it"),
+        ({"--set": "RESULTS_QUEUE_URL"}, 2, "'RESULTS_QUEUE_URL' is not of the form NAME=VALUE"),
+        ({}, 1, "Unable to import module 'lambda_fn.http_api'"),
+    ],
+)
+def test_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, changed, status, error):
+    (tmp_path / "lambda_fn").mkdir()
+    (tmp_path / "event.json").write_text("{}")
+    (tmp_path / "broken.json").write_text('{"a":')
+    (tmp_path / "latin.json").write_bytes(b'"\xfc"')
+    monkeypatch.chdir(tmp_path)
+    options = {"--event": "event.json", "--code": "."} | {k: v for k, v in changed.items() if k != "function"}
+
+    with pytest.raises(SystemExit) as exit_:
+        main(["invoke", changed.get("function", "ScoreFunction"), *chain.from_iterable(options.items())])
+
+    assert exit_.value.code == status
+    assert error in capsys.readouterr().err
+
+
+def test_terminated_command_leaves_no_process_behind(code, tmp_path):
+    (tmp_path / "lambda_fn").mkdir()
+    (tmp_path / "lambda_fn" / "http_api.py").write_text((code / "obedient.py").read_text())
+    (tmp_path / "event.json").write_text('{"do": "sleep"}')
+    options = ["--code", str(tmp_path), "--event", str(tmp_path / "event.json")]
+    command = [sys.executable, "-m", "infra.local", "invoke", "ScoreFunction", *options]
+
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert any(line == "starting\n" for line in process.stderr)
+        started = running_in(tmp_path)
+        process.terminate()
+        process.communicate(timeout=30)
+
+    assert len(started) == 2  # the emulator and the runtime
+    assert process.returncode == 143
+    assert not [pid for pid in started if alive(pid)]
