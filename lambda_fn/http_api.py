@@ -187,8 +187,12 @@ def _infer(request: Request) -> Response:
 
 def _model_route(name: str, version: str | None, action: str | None) -> Route:
     """Make the route of a model's path, under the Open Inference Protocol."""
+    from urllib.parse import unquote
+
     from lambda_fn.open_inference import UnknownModel, check_model, model_metadata
 
+    if name != _card.name:  # function URLs leave a path as it was sent
+        name = unquote(name)
     try:
         check_model(_card, name, version)
     except UnknownModel as error:

@@ -214,6 +214,8 @@ def _contradiction(card: Card) -> str | None:
         return f"format_version is {card.format_version}, and this reader knows {FORMAT_VERSION}"
     if len({feature.name for feature in card.features}) != len(card.features) or not card.features:
         return "feature names are missing or repeated"
+    if odd := [feature.name for feature in card.features if any(c < " " or c in '"\\' for c in feature.name)]:
+        return f"the feature name {odd[0]!r} has a quote, backslash or control character, which JSON would escape"
     if unknown := {feature.family for feature in card.features} ^ families:
         return f"families {sorted(unknown)} are not both defined and used"
     if len(card.reference.profile) != len(card.features):
