@@ -187,12 +187,13 @@ def _parse(name: str, cells: tuple[str, ...], legal: range, where: list[str]) ->
         return whole
     first = int(np.argmin(fits))
     cell = cells[first]
+    shown = cell if len(cell) <= 20 else cell[:20] + "..."
     if cell.lower() in ("", "na", "n/a", "nan", "null", "none", "?"):
         fault = "the value is missing"
-    elif np.isnan(numbers[first]):
-        fault = f"{cell[:20]!r} is not a number"
+    elif np.isnan(numbers[first]) and not cell.isdecimal():  # pandas takes no number of very many digits
+        fault = f"{shown!r} is not a number"
     else:
-        fault = f"{cell[:20]} is not allowed"
+        fault = f"{shown} is not allowed"
     few = " or ".join(map(str, legal)) if len(legal) < 3 else f"whole numbers from {legal[0]} to {legal[-1]}"
     raise DataError(f"{where[first]}, column {name}: {fault}; allowed are {few}")
 

@@ -16,6 +16,8 @@ def replace(path: Path, content: bytes) -> None:
 
 def replace_all(contents: Mapping[Path, bytes]) -> None:
     """Write files that belong together: each under a temporary name beside it, and renamed once all are written."""
+    # A link is followed, as it is where a file is written in place.
+    contents = {path.resolve() if path.is_symlink() else path: content for path, content in contents.items()}
     temporary = {path: path.parent / f".{path.name}.{os.getpid()}" for path in contents}
     try:
         for path, content in contents.items():
