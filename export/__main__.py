@@ -67,7 +67,8 @@ def export(
     report: dict[str, Any] = {"method": "exact" if folded else "sampled", "not_folded_because": reason}
     if folded:
         report |= parity.prove_trees(pipeline, folded, model, card)
-    trees = parity.trees_of_file(model) if folded else None
+    # Of a voting ensemble too, so that the random rows aim at its forest's thresholds.
+    trees = parity.trees_of_file(model) if parity.has_one_ensemble(model) else None
     random = parity.witness_rows(pipeline, card, trees, random_rows)
     witnesses = {"random": random} | ({"data": sample} if len(sample) else {})
     report["witnesses"] = {

@@ -1,8 +1,9 @@
 """Convert a fitted pipeline to the ONNX graph of a model file.
 
 A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features: skl2onnx converts the folded forest,
-and its older ``TreeEnsembleClassifier``, three times as large, is rewritten. Any other pipeline is left to skl2onnx, in
-float64 up to the point where scikit-learn itself casts to float32.
+and its older ``TreeEnsembleClassifier``, three times as large, is rewritten. Of a voting ensemble each member is a
+pipeline of its own. Any other pipeline is left to skl2onnx, in float64 up to the point where scikit-learn or XGBoost
+itself casts to float32.
 """
 
 from collections.abc import Sequence
@@ -17,12 +18,13 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from skl2onnx.sklapi import CastTransformer
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, VotingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
+from export import boosting
 from export.explain import explained
-from export.fold import FORESTS, Fold, is_cast_to_float64, positions
+from export.fold import FORESTS, Fold, NotFoldable, fold, is_cast_to_float64, positions
 from lambda_fn.metadata import Card
 
 # onnxruntime has run TreeEnsemble since 1.21; opset 21 and IR 10 are as old as that.
@@ -50,7 +52,7 @@ def convert(pipeline: Pipeline, folded: Fold | None, card: Card) -> onnx.ModelPr
         Inputs ``features`` float32 [N, F] and ``explain`` bool; outputs ``probability`` float32 [N], ``label`` int64
         [N] and ``contributions`` float32 [N, G]. The same pipeline and card give the same bytes.
     """
-    model, constants = tree_ensemble(folded.forest) if folded else _plain(pipeline)
+    model, constants = tree_ensemble(folded.forest) if folded else _not_folded(pipeline)
     position = {family.name: i for i, family in enumerate(card.families)}
     families = [position[feature.family] for feature in card.features]
     nodes, initializers = explained(families, np.array(card.reference.profile, dtype=np.float32), model)
@@ -71,7 +73,8 @@ def convert(pipeline: Pipeline, folded: Fold | None, card: Card) -> onnx.ModelPr
         ],
         initializers,
     )
-    ml_opset = ML_OPSET if folded else _SKL2ONNX_OPSETS["ai.onnx.ml"]
+    folds = any(node.op_type == "TreeEnsemble" for node in nodes)
+    ml_opset = ML_OPSET if folds else _SKL2ONNX_OPSETS["ai.onnx.ml"]
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ml_opset)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="export")
 
@@ -139,10 +142,48 @@ def _rewrite(v1: dict[str, Any]) -> onnx.NodeProto:
     )
 
 
+def _not_folded(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Convert a pipeline that isn't a folded forest: nodes ``rows`` to ``scores``, and constants."""
+    last = pipeline[-1]
+    return _voted(pipeline) if isinstance(last, VotingClassifier) and last.voting == "soft" else _plain(pipeline)
+
+
+def _voted(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Take the weighted mean of the members' probabilities, each converted by itself, so that forests fold."""
+    voting = pipeline[-1]
+    weights = np.ones(len(voting.estimators_)) if voting.weights is None else np.array(voting._weights_not_none)
+    nodes, constants = [], []
+    for number, (member, weight) in enumerate(zip(voting.estimators_, weights / weights.sum(), strict=True)):
+        alone = Pipeline([*pipeline.steps[:-1], ("member", member)])
+        try:
+            graph = tree_ensemble(fold(alone).forest)
+        except NotFoldable:
+            graph = _not_folded(alone)
+        body = helper.make_graph(graph[0], f"member_{number}", [], [], graph[1])
+        body = compose.add_prefix_graph(body, f"member_{number}_")
+        nodes += [
+            helper.make_node("Identity", ["rows"], [f"member_{number}_rows"]),
+            *body.node,
+            helper.make_node("Cast", [f"member_{number}_scores"], [f"member_{number}_double"], to=TensorProto.DOUBLE),
+            helper.make_node("Mul", [f"member_{number}_double", f"member_{number}_weight"], [f"vote_{number}"]),
+        ]
+        constants += [*body.initializer, numpy_helper.from_array(np.array(weight), f"member_{number}_weight")]
+    kinds = {node.op_type for node in nodes}
+    if {"TreeEnsemble", "TreeEnsembleClassifier"} <= kinds:
+        raise ValueError("a voting ensemble of both foldable forests and other trees: no opset of ONNX holds the two")
+    nodes += [
+        helper.make_node("Sum", [f"vote_{number}" for number in range(len(weights))], ["vote"]),
+        helper.make_node("Cast", ["vote"], ["scores"], to=TensorProto.FLOAT),
+    ]
+    return nodes, constants
+
+
 def _plain(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Leave a pipeline to skl2onnx, with float64 transformers: nodes ``rows`` to ``scores``, and constants."""
     steps = [(name, _by_position(step)) for name, step in pipeline.steps if not is_cast_to_float64(step)]
-    if isinstance(steps[-1][1], _FLOAT32_TREES):
+    if is_boosted := boosting.is_xgboost(pipeline[-1]):
+        boosting.register(pipeline[-1])
+    if is_boosted or isinstance(steps[-1][1], _FLOAT32_TREES):
         steps.insert(-1, ("to_float32", CastTransformer(dtype=np.float32)))
     fitted = Pipeline(steps)
     initial_types = [("input", DoubleTensorType([None, pipeline.n_features_in_]))]

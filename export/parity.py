@@ -106,6 +106,11 @@ def trees_of_file(model: onnx.ModelProto) -> Trees:
     return _table(walk())
 
 
+def has_one_ensemble(model: onnx.ModelProto) -> bool:
+    """Tell whether `trees_of_file` can walk the file."""
+    return [node.op_type for node in model.graph.node].count("TreeEnsemble") == 1
+
+
 def _table(nodes: Iterator[tuple[int, float, float, int]]) -> Trees:
     feature, threshold, leaf, tree = zip(*nodes, strict=True)
     return Trees(
