@@ -185,6 +185,8 @@ class RuntimeInterfaceEmulator:
             process, self._process = self._process, None
             if process is None:
                 return
+            # Whoever waits for an answer learns of the end before this is through, and may start anew at once.
+            log_thread = self._log_thread
             # The runtime has a process group of its own; what it shares with the emulator is the session.
             while members := list(_session_members(process.pid)):
                 for pid in members:
@@ -193,7 +195,7 @@ class RuntimeInterfaceEmulator:
                 process.poll()
                 time.sleep(0.005)
             process.wait()
-            self._log_thread.join()
+            log_thread.join()
             if process.stdout:
                 process.stdout.close()
 
