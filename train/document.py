@@ -41,11 +41,12 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells; the first column is text, the others are set as numbers."""
+    """Rows of cells; the first ``words`` columns are text, the others are set as numbers."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    words: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ Block = Heading | Text | Notice | Points | Table | Picture
 
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 58rem;
+body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem;
   margin: 0 auto; padding: 1rem 1.25rem 4rem; }
 h1 { line-height: 1.2; margin-bottom: .25rem; }
 h2 { margin-top: 2.75rem; border-bottom: 2px solid #0072b2; padding-bottom: .2rem; }
@@ -73,12 +74,12 @@ a { color: #0072b2; }
 code { font-size: .9em; background: #f2f2f2; padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
 .notice { border: 3px solid #d55e00; background: #fff4ec; padding: .75rem 1rem; font-weight: 600; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
 caption { caption-side: top; text-align: left; font-weight: 600; padding-bottom: .3rem; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
 th { border-bottom: 2px solid #888; }
-th:first-child, td:first-child { text-align: left; }
-table.words th, table.words td { text-align: left; }
+th:first-child, td:first-child, .words-2 th:nth-child(2), .words-2 td:nth-child(2) { text-align: left; }
+.words-1 td { white-space: nowrap; }
 figure { margin: 1.25rem 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; }
 figcaption { font-size: .9rem; color: #444; }
@@ -123,9 +124,9 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"- {item}" for item in items)
         case Picture(name, _, description, caption):
             return f"![{description}]({name}.svg)\n\n*{caption}*"
-        case Table(header, rows, caption):
+        case Table(header, rows, caption, words):
             cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-            ruler = [":--" if _is_words(block) or i == 0 else "--:" for i in range(len(header))]
+            ruler = [":--" if i < words else "--:" for i in range(len(header))]
             lines = ["| " + " | ".join(row) + " |" for row in (cells[0], ruler, *cells[1:])]
             return "\n".join([*([f"**{caption}**", ""] if caption else []), *lines])
 
@@ -147,19 +148,14 @@ def _html(block: Block) -> str:
                 f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{html.escape(description)}">'
                 f"<figcaption>{_inline(caption)}</figcaption></figure>"
             )
-        case Table(header, rows, caption):
+        case Table(header, rows, caption, words):
             head = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in header)
             body = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in rows)
             return (
-                f'<div class="scroll"><table{" class=words" if _is_words(block) else ""}>'
+                f'<div class="scroll"><table class="words-{words}">'
                 + (f"<caption>{_inline(caption)}</caption>" if caption else "")
                 + f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             )
-
-
-def _is_words(table: Table) -> bool:
-    """Tell a table of two columns, of names and what they stand for, from one of numbers."""
-    return len(table.header) == 2
 
 
 def _inline(text: str) -> str:

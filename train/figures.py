@@ -15,13 +15,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from train.effects import Dependence
 from train.evaluate import Floats, Labels
 
 BLUE, VERMILLION, GREEN, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#6e6e6e"
+_FEW = 25
 WIDTH = 7.2  # inches: the text width of a printed page
 
 _HEAT = LinearSegmentedColormap.from_list("white to blue", ["#ffffff", "#b9d7ea", BLUE])
@@ -60,20 +61,22 @@ def curves(y: Labels, probability: Floats, thresholds: Mapping[str, float], auc:
     with drawing(3.5, 1, 2) as (_, (roc, recall), out):
         fall_out, true, _ = roc_curve(y, probability)
         roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="by chance")
-        roc.plot(fall_out, true, color=BLUE, linewidth=1.8, label=f"this model, AUC {auc}")
-        precisions, recalls, _ = precision_recall_curve(y, probability)
+        roc.plot(fall_out, true, color=BLUE, linewidth=1.8, label="this model")
+        precisions, recalls, cuts = precision_recall_curve(y, probability)
         recall.axhline(y.mean(), color=GREY, linestyle=":", linewidth=1, label="by chance")
-        # The first points of the curve are those of a few clients: noise up to 1.
-        recall.plot(recalls, precisions, color=BLUE, linewidth=1.8, label=f"this model, average {precision}")
+        # The last points of the curve are those of a few clients: noise between 0 and 1.
+        marked_at = len(y) - np.searchsorted(np.sort(probability), cuts)
+        shown = np.append(marked_at >= _FEW, False)
+        recall.plot(recalls[shown], precisions[shown], color=BLUE, linewidth=1.8, label="this model")
         for (name, threshold), marker, colour in zip(thresholds.items(), "oD", (VERMILLION, GREEN), strict=False):
             marked = probability >= threshold
             hits, alarms = (marked & (y == 1)).sum(), (marked & (y == 0)).sum()
             style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 7, "zorder": 3}
             roc.plot(alarms / (y == 0).sum(), hits / y.sum(), label=name, **style)
             recall.plot(hits / y.sum(), hits / max(hits + alarms, 1), label=name, **style)
-        roc.set(title="ROC", xlabel="share of payers marked", ylabel="share of defaulters marked")
+        roc.set(title=f"ROC: area {auc}", xlabel="share of payers marked", ylabel="share of defaulters marked")
         recall.set(
-            title="Precision and recall",
+            title=f"Precision: average {precision}",
             xlabel="recall: share of defaulters marked",
             ylabel="precision: share of the marked who default",
             ylim=(0, 1.03),
@@ -123,7 +126,7 @@ def scores(y: Labels, probability: Floats, threshold: float) -> str:
         _note(axes, threshold, f" threshold {threshold:.3f}")
         axes.set(title="Scores by outcome", xlabel="probability of default, as predicted", ylabel="share of the group")
         axes.xaxis.set_major_formatter(_PERCENT)
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1)
         axes.legend(loc="upper right")
     return out[0]
@@ -156,7 +159,7 @@ def confusion(decisions: Sequence[Mapping[str, Any]]) -> str:
 
 def costs(curves: Mapping[str, tuple[Floats, Floats]], chosen: float) -> str:
     """Draw mean cost against threshold, for some ratios of costs: each a name, thresholds and costs."""
-    with drawing(3.0) as (_, axes, out):
+    with drawing(3.0) as (figure, axes, out):
         styles = zip((BLUE, VERMILLION, GREEN, ORANGE), ("-", "--", "-.", ":"), strict=True)
         for (name, (cut, cost)), (colour, line) in zip(curves.items(), styles, strict=False):
             axes.plot(cut, cost, color=colour, linestyle=line, linewidth=1.6, label=name)
@@ -171,7 +174,7 @@ def costs(curves: Mapping[str, tuple[Floats, Floats]], chosen: float) -> str:
             xlim=(0, 0.8),
             ylim=(0, None),
         )
-        axes.legend(title="a missed default costs", loc="upper right")
+        figure.legend(title="a missed default costs", loc="outside right upper")
     return out[0]
 
 
@@ -193,7 +196,7 @@ def importances(
             axes.set_xlabel("AUC lost when shuffled")
         middle.barh(names, [impurity[name] for name in names], color=ORANGE, height=0.62)
         middle.set_yticklabels([])
-        middle.set_xlabel("share of impurity removed")
+        middle.set_xlabel("impurity removed")
         left.set_title("Permutation, test part")
         middle.set_title("Impurity, training")
         right.set_title("Families together")
@@ -206,7 +209,7 @@ def importances(
 
 def dependences(curves: Mapping[str, tuple[str, Dependence]], base: float) -> str:
     """Draw partial dependences: each a title, a unit, and the curve; ``base`` is the mean probability."""
-    with drawing(2.2 * ((len(curves) + 2) // 3), (len(curves) + 2) // 3, 3, sharey=True) as (figure, grid, out):
+    with drawing(2.2 * ((len(curves) + 2) // 3), (len(curves) + 2) // 3, 3, sharey=True) as (_, grid, out):
         places = np.atleast_1d(grid).ravel()
         for axes, (title, (unit, curve)) in zip(places, curves.items(), strict=False):
             axes.fill_between(curve.values, curve.low, curve.high, color=BLUE, alpha=0.18, linewidth=0)
@@ -217,9 +220,12 @@ def dependences(curves: Mapping[str, tuple[str, Dependence]], base: float) -> st
             axes.set_xlabel(unit)
             axes.yaxis.set_major_formatter(_PERCENT)
             axes.xaxis.set_major_formatter(FuncFormatter(_short))
+            if few:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in places[len(curves) :]:
             axes.set_axis_off()
-        figure.supylabel("probability of default", fontsize=8.5)
+        for axes in places[::3]:
+            axes.set_ylabel("probability of default")
     return out[0]
 
 
@@ -253,10 +259,10 @@ def default_rates(panels: Mapping[str, Sequence[tuple[str, float, float, float]]
 def fairness(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Draw the measures of each group with their intervals, of up to two models side by side."""
     measures = {
-        "selection_rate": "Marked",
-        "true_positive_rate": "Defaulters marked",
-        "false_positive_rate": "Payers marked",
-        "roc_auc": "ROC AUC",
+        "selection_rate": "All clients\nmarked",
+        "true_positive_rate": "Defaulters\nmarked",
+        "false_positive_rate": "Payers\nmarked",
+        "roc_auc": "ROC AUC\n",
     }
     first = next(iter(models.values()))
     labels = [(by, group) for by, measured in first.items() for group in measured["groups"]]

@@ -143,7 +143,7 @@ def _summary(m: Material) -> list[Block]:
             "hold 95 % intervals. All results are of the test part, which neither the choice of the model nor that of "
             "the threshold has seen, unless a sentence says otherwise."
         ),
-        Table(("At a glance", ""), rows),
+        Table(("At a glance", ""), rows, words=2),
     ]
 
 
@@ -194,7 +194,10 @@ def _data(m: Material) -> list[Block]:
         column = m.training[feature.name]
         low, middle, high = (f"{value:,.0f}" for value in (column.min(), column.median(), column.max()))
         name = feature.name + (" (left out)" if feature.name in m.left_out else "")
-        rows.append((name, feature.title + (f", {feature.unit}" if feature.unit else ""), low, middle, high))
+        meaning = feature.title + (f", {feature.unit}" if feature.unit else "")
+        if feature.codes and len(feature.codes) <= 4:
+            meaning += ": " + ", ".join(f"{code} {text}" for code, text in feature.codes.items())
+        rows.append((name, meaning, low, middle, high))
     return [
         Heading(2, "Data"),
         Points(facts),
@@ -205,7 +208,7 @@ def _data(m: Material) -> list[Block]:
             "Rate of default in the training part by repayment status in September (months late; 0 or less: not late), "
             "credit limit in thousands, and age. Dotted: all clients.",
         ),
-        Table(("feature", "meaning", "lowest", "median", "highest"), rows, "Features in the training part"),
+        Table(("feature", "meaning", "lowest", "median", "highest"), rows, "Features in the training part", words=2),
     ]
 
 
@@ -371,7 +374,7 @@ def _threshold(m: Material) -> list[Block]:
     y_training = m.training[schema.TARGET].to_numpy()
     ratios = sorted({*_RATIOS, round(ratio, 2)})
     curves = {
-        f"{r:g} false alarms": _finite(costs(y_training, m.out_of_fold, 1, r))
+        f"{r:g} false alarm{'s' * (r != 1)}": _finite(costs(y_training, m.out_of_fold, 1, r))
         for r in sorted({1.0, round(ratio, 2), 5.0, 10.0})[:4]
     }
     rows = []
@@ -455,7 +458,7 @@ def _drivers(m: Material) -> list[Block]:
     known = {feature.name: feature for feature in schema.FEATURES}
     dependences = {
         known[name].title: (
-            known[name].unit or "code",
+            known[name].unit or ("months late" if name.startswith("pay_") else "code"),
             effects.partial_dependence(m.pipeline, m.training[features], name),
         )
         for name in top
@@ -490,14 +493,14 @@ def _drivers(m: Material) -> list[Block]:
 def _fairness(m: Material) -> list[Block]:
     ours, other = m.metrics["fairness"]
     protected = "without age, sex, marital status and education"
-    names = {True: f"{protected}", False: "all features"}
+    names = {True: protected, False: "with all features"}
     models = {names[bool(model["left_out"])]: model for model in (ours, other)}
-    ordered = [models["all features"], models[protected]] if len(models) == 2 else [ours, other]
+    ordered = [models["with all features"], models[protected]] if len(models) == 2 else [ours, other]
     blocks: list[Block] = [
         Heading(2, "How groups of clients fare"),
         Text(
             "The same forest was trained twice: on all features, and without age, sex, marital status and education. "
-            f"This card is of the model **{names[bool(ours['left_out'])]}**. Each has its own threshold, chosen the "
+            f"This card is of the one **{names[bool(ours['left_out'])]}**. Each has its own threshold, chosen the "
             "same way. Leaving a characteristic out doesn't make a model blind to it, because other features tell of "
             "it; so the groups are measured for both."
         ),
@@ -523,24 +526,22 @@ def _fairness(m: Material) -> list[Block]:
             "how many clients the group has. Intervals of small groups are wide.",
         ),
     ]
-    gaps = [
-        (f"{by}: {_TITLES[name]}", *(_gap(model["by"][by]["gaps"], name) for model in ordered))
-        for by in ours["by"]
-        for name in ("selection_rate", "true_positive_rate", "false_positive_rate", "roc_auc")
-    ] + [
-        (
-            f"{by}: approval ratio",
-            *(f"{model['by'][by]['gaps'].get('approval_ratio', float('nan')):.3f}" for model in ordered),
-        )
-        for by in ours["by"]
-    ]
+    gaps = []
+    for by in ours["by"]:
+        pairs = [
+            tuple(_gap(model["by"][by]["gaps"], name) for model in ordered)
+            for name in ("selection_rate", "true_positive_rate", "false_positive_rate", "roc_auc", "approval_ratio")
+        ]
+        gaps.append((by, *(f"{before} → {after}" for before, after in pairs)))
     blocks += [
         Text(
-            "The largest differences between groups of at least 50 defaulters and 50 payers. The approval ratio is the "
-            "smallest share of clients not marked by the largest; the four-fifths rule of US employment law, which "
-            "credit analysts borrow, asks for 0.8 or more."
+            "The largest differences between groups of at least 50 defaulters and 50 payers, in points; with all "
+            "features → without the four. The approval ratio is the smallest share of clients not marked by the "
+            "largest; the four-fifths rule of US employment law, which credit analysts borrow, asks for 0.8 or more."
         ),
-        Table(("largest difference", "all features", protected), gaps),
+        Table(
+            ("largest difference", "marked", "defaulters marked", "payers marked", "ROC AUC", "approval ratio"), gaps
+        ),
         Heading(3, "By group"),
     ]
     for by, measured in ours["by"].items():
@@ -572,7 +573,7 @@ def _fairness(m: Material) -> list[Block]:
                     "defaulted",
                 ),
                 rows,
-                f"By {by}, the model {names[bool(ours['left_out'])]}",
+                f"By {by}, the forest {names[bool(ours['left_out'])]}",
             )
         )
     return blocks
@@ -580,8 +581,8 @@ def _fairness(m: Material) -> list[Block]:
 
 def _gap(gaps: Mapping[str, float], name: str) -> str:
     if name not in gaps:
-        return "one group"
-    return f"{gaps[name]:.3f}" if name == "roc_auc" else f"{100 * gaps[name]:.1f} points"
+        return "none"
+    return f"{gaps[name]:.3f}" if name in ("roc_auc", "approval_ratio") else f"{100 * gaps[name]:.1f}"
 
 
 def _origin(m: Material) -> list[Block]:
