@@ -36,7 +36,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         "number of comparisons by Holm.",
         "",
         f"| model | ROC AUC | less the {reference} | average precision | Brier score | AUC in cross-validation "
-        "| fit | pipeline file |",
+        "| fit, processor time | pipeline file |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
