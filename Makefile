@@ -58,6 +58,13 @@ serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, 
 	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
 	@.venv-sam/bin/python -m infra.local serve --code $(BUILD)/function --port $(PORT)
 
+.PHONY: notebook
+notebook: .venv/ready ## the notebook's full grid, and its models compared and exported: an hour on two cores [DATA=auto]
+	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid notebook
+	@$(BIN)/python -m export $(BUILD)/pipeline.joblib --out $(BUILD)/model.onnx
+	@$(BIN)/python -m train.compare --data "$(DATA)" --out $(BUILD) --grid notebook
+	@$(BIN)/python -m benchmarks.models --build $(BUILD)
+
 .PHONY: clean
 clean: ## remove what the other targets made, .venv included
 	@rm -rf .venv .venv-sam .cache $(BUILD) .aws-sam

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 # Before onnxruntime, as in export.
@@ -20,7 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import joblib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from export.__main__ import export
 from export.sample import read_sample
@@ -43,24 +44,15 @@ def export_model(folder, sample):
     card = decode_card((folder / "card.json").read_bytes())
     rows, _ = read_sample(sample, [feature.name for feature in card.features], None)
     try:
-        # What the proof refuses it mostly refuses soon; a hundred thousand rows by a slow graph take minutes.
-        export(joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_ROWS].to_numpy(np.float32), QUICK_ROWS)
+        with warnings.catch_warnings():
+            # skl2onnx asks a support vector machine for attributes that scikit-learn will drop.
+            warnings.simplefilter("ignore", FutureWarning)
+            # What the proof refuses it mostly refuses soon; a hundred thousand rows by a slow graph take minutes.
+            export(joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_ROWS].to_numpy(np.float32), QUICK_ROWS)
     except Exception as error:  # whatever a converter raises is its reason
         return None, str(error).splitlines()[0]
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "export",
-            str(folder / "pipeline.joblib"),
-            "--sample",
-            str(sample),
-            "--out",
-            str(target),
-        ],
-        capture_output=True,
-        text=True,
-    )
+    arguments = map(str, (folder / "pipeline.joblib", "--sample", sample, "--out", target))
+    ran = subprocess.run([sys.executable, "-m", "export", *arguments], capture_output=True, text=True)
     if ran.returncode:
         return None, ran.stderr.strip().splitlines()[-1].removeprefix("export: no model written: ")
     return json.loads((folder / "parity.json").read_text()), None
@@ -151,7 +143,9 @@ def figure(rows, note):
                 label=row["title"],
             )
         axes.set(xscale="log", xlabel=label)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("ROC AUC on the test part, 95 % interval")
