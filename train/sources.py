@@ -18,6 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from urllib.error import HTTPError
 
 import xlrd
 
@@ -100,6 +101,9 @@ def _receive(url: str, patience: float) -> Iterable[bytes]:
                 while part := response.read1(2**16):
                     parts.put(part)
             parts.put(b"")
+        except HTTPError as error:  # which is the response, too
+            error.close()
+            parts.put(error)
         except (OSError, HTTPException) as error:
             parts.put(error)
 
