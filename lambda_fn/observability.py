@@ -6,6 +6,8 @@ Powertools' Metrics would do, but for a one-row event it takes several times wha
 together: it checks each metric and builds the same description of them anew. Here that description is encoded once.
 """
 
+import logging
+import os
 import sys
 import time
 from traceback import extract_tb
@@ -14,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from lambda_fn.metadata import ModelCard
 from lambda_fn.model import Scores
@@ -29,8 +32,32 @@ _UNITS = {
     "Probability": "None",
 }
 
+_STANDARD = frozenset(vars(logging.makeLogRecord({})))
+
+
+class Formatter(LambdaPowertoolsFormatter):
+    """Writes the lines that Powertools would, in half the time: the log line is the dearest part of a warm request."""
+
+    _encode = staticmethod(msgspec.json.Encoder(enc_hook=str).encode)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put a record as one line of JSON."""
+        if record.exc_info or record.args or not isinstance(record.msg, str):
+            return super().format(record)
+        trace = os.environ.get("_X_AMZN_TRACE_ID", "").partition(";")[0]
+        line = self.log_format | {
+            "level": record.levelname,
+            "location": f"{record.funcName}:{record.lineno}",
+            "message": record.msg,
+            "timestamp": self.formatTime(record),
+            "xray_trace_id": trace.removeprefix("Root=") or None,
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        return self._encode({name: value for name, value in line.items() if value is not None}).decode()
+
+
 _settings = read_settings()
-logger = Logger(service=_settings.service, level=_settings.log_level)
+logger = Logger(service=_settings.service, level=_settings.log_level, logger_formatter=Formatter())
 _is_cold_start = True
 
 
