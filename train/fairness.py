@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, count, false_positive_rate, selection_rate, true_positive_rate
 from scipy.special import ndtri
-from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from train import schema
 from train.calibration import wilson
+from train.delong import areas
 from train.evaluate import Floats, Labels, evaluate
 from train.scorer import Scorer
 
@@ -150,18 +150,11 @@ def _of_both(needed: int, metric: Any) -> Any:
 
 
 def _auc_interval(y: Labels, probability: Floats) -> tuple[float, float]:
-    """Give the 95 % interval of an AUC by DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44."""
-    positive, negative = probability[y == 1], probability[y == 0]
-    m, n = len(positive), len(negative)
-    if min(m, n) < 2:
+    if min((y == 0).sum(), (y == 1).sum()) < 2:
         return 0.0, 1.0
-    ranks = rankdata(np.concatenate([positive, negative]))
-    # The share of clients of the other label that each client is ranked right against.
-    of_positive = (ranks[:m] - rankdata(positive)) / n
-    of_negative = 1 - (ranks[m:] - rankdata(negative)) / m
-    half = float(ndtri(0.975)) * np.sqrt(of_positive.var(ddof=1) / m + of_negative.var(ddof=1) / n)
-    auc = of_positive.mean()
-    return max(0.0, float(auc - half)), min(1.0, float(auc + half))
+    area, covariance = areas(y, probability[None, :])
+    half = float(ndtri(0.975)) * np.sqrt(covariance[0, 0])
+    return max(0.0, float(area[0] - half)), min(1.0, float(area[0] + half))
 
 
 def _gaps(measured: dict[str, dict[str, Any]]) -> dict[str, float]:

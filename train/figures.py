@@ -299,3 +299,32 @@ def fairness(models: Mapping[str, Mapping[str, Any]]) -> str:
         handles, names = row[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2)
     return out[0]
+
+
+def drift(
+    indices: Mapping[str, tuple[float, float]], score: tuple[Floats, Floats, Floats], limits: tuple[float, float]
+) -> str:
+    """Draw stability indices with what chance explains, and the score's histograms: edges, old and new shares."""
+    with drawing(max(3.2, 0.21 * len(indices) + 1.0), 1, 2, width_ratios=[3, 2]) as (_, (left, right), out):
+        names = list(indices)[::-1]
+        index, chance = (np.array([indices[name][k] for name in names]) for k in (0, 1))
+        colours = [BLUE if value < limits[0] else ORANGE if value < limits[1] else VERMILLION for value in index]
+        left.barh(names, index, color=colours, height=0.62)
+        left.plot(chance, names, linestyle="none", marker="|", color="black", markersize=8, label="95 % by chance")
+        for limit, line, text in zip(limits, ("--", "-"), ("shift", "large shift"), strict=True):
+            left.axvline(limit, color="black", linestyle=line, linewidth=1, label=f"{text}: {limit:g}")
+        left.set(title="Stability index", xlim=(0, max(1.1 * float(index.max()), 1.2 * limits[1])))
+        left.grid(visible=False, axis="y")
+        left.tick_params(axis="y", length=0)
+        left.margins(y=0.01)
+        left.legend(loc="lower right")
+        edges, expected, found = score
+        places = np.arange(len(expected))
+        right.bar(places - 0.2, expected, width=0.38, color=GREY, label="trained on")
+        right.bar(places + 0.2, found, width=0.38, color=BLUE, hatch="///", edgecolor="white", label="new")
+        right.set_xticks(places[:-1] + 0.5, [f"{100 * edge:.0f}" for edge in edges])
+        right.set(title="Score", xlabel="probability of default, %", ylabel="share of clients")
+        right.yaxis.set_major_formatter(_PERCENT)
+        right.grid(visible=False, axis="x")
+        right.legend(loc="best")
+    return out[0]

@@ -98,10 +98,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _percents(interval: Mapping[str, float] | None) -> str:
+def _percents(interval: Mapping[str, float] | None, unit: str = " %") -> str:
     if interval is None:
-        return "none to measure"
-    return f"{_percent(interval['value'])} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+        return "none"
+    return f"{100 * interval['value']:.1f}{unit} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
 
 
 def _parameters(parameters: Mapping[str, Any]) -> str:
@@ -549,13 +549,12 @@ def _fairness(m: Material) -> list[Block]:
             (
                 group,
                 f"{values['rows']:,}",
-                f"{values['defaults']:,}",
-                _percents(values["selection_rate"]),
-                _percents(values["true_positive_rate"]),
-                _percents(values["false_positive_rate"]),
-                "none to measure" if values["roc_auc"] is None else _interval(values["roc_auc"]),
-                _percent(values["predicted"]),
-                _percents(values["observed"]),
+                _percents(values["selection_rate"], ""),
+                _percents(values["true_positive_rate"], ""),
+                _percents(values["false_positive_rate"], ""),
+                "none to rank" if values["roc_auc"] is None else _interval(values["roc_auc"]),
+                f"{100 * values['predicted']:.1f}",
+                _percents(values["observed"], ""),
             )
             for group, values in measured["groups"].items()
         ]
@@ -564,13 +563,12 @@ def _fairness(m: Material) -> list[Block]:
                 (
                     by,
                     "clients",
-                    "defaults",
-                    "marked",
-                    "defaulters marked",
-                    "payers marked",
+                    "marked %",
+                    "defaulters marked %",
+                    "payers marked %",
                     "ROC AUC",
-                    "predicted",
-                    "defaulted",
+                    "predicted %",
+                    "defaulted %",
                 ),
                 rows,
                 f"By {by}, the forest {names[bool(ours['left_out'])]}",
