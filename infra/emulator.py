@@ -146,13 +146,7 @@ class RuntimeInterfaceEmulator:
         EmulatorStopped, RequestTooLarge, FunctionTimeout, FunctionError
             As the module's docstring says.
         """
-        body = self.invoke_raw(json.dumps(event).encode()).decode()
-        if body.startswith("Task timed out"):
-            raise FunctionTimeout(body)
-        response = json.loads(body)
-        if isinstance(response, dict) and {"errorMessage", "errorType"} <= response.keys():
-            raise FunctionError(response)
-        return response
+        return read_answer(self.invoke_raw(json.dumps(event).encode()))
 
     def invoke_raw(self, payload: bytes) -> bytes:
         """Hand over an event as it is, and return the answer as it is: a response, an error, or plain text."""
@@ -215,6 +209,25 @@ class RuntimeInterfaceEmulator:
             with contextlib.suppress(OSError, ValueError):
                 # The runtime writes the lines of one record with carriage returns between them.
                 (self.log or sys.stderr).write(line.replace("\r", "\n"))
+
+
+def read_answer(answer: bytes) -> Any:
+    """Return the response that an answer of `RuntimeInterfaceEmulator.invoke_raw` holds.
+
+    Raises
+    ------
+    FunctionTimeout, FunctionError
+        If it holds none.
+    """
+    if answer.startswith(b"Task timed out"):
+        raise FunctionTimeout(answer.decode())
+    try:
+        response = json.loads(answer)
+    except ValueError:
+        raise FunctionError({"errorType": "Emulator.Answer", "errorMessage": repr(answer[:200])}) from None
+    if isinstance(response, dict) and {"errorMessage", "errorType"} <= response.keys():
+        raise FunctionError(response)
+    return response
 
 
 def _free_ports() -> tuple[int, int]:

@@ -24,7 +24,14 @@ from samcli.lib.utils.stream_writer import StreamWriter
 from samcli.local.apigw.local_apigw_service import LocalApigwService
 from samcli.local.docker.exceptions import ProcessSigTermException
 
-from infra.emulator import EmulatorStopped, RequestTooLarge, RuntimeInterfaceEmulator
+from infra.emulator import (
+    EmulatorStopped,
+    FunctionError,
+    FunctionTimeout,
+    RequestTooLarge,
+    RuntimeInterfaceEmulator,
+    read_answer,
+)
 from infra.runtime import prefetch
 from infra.template import TEMPLATE, read_function
 
@@ -64,7 +71,7 @@ class EmulatorPool:
         self._closed = False
 
     def invoke(self, config: Any, event: str, *_: object, stdout: StreamWriter, **__: object) -> None:
-        """Run one event and write the answer to ``stdout``, as SAM asks for it."""
+        """Run one event and write the answer to ``stdout``, as SAM asks for it; faults are an HTTP API's own."""
         with self._slots:
             stdout.write_str(self._answer(config.name, event.encode()))
 
@@ -74,9 +81,15 @@ class EmulatorPool:
         except EmulatorStopped:
             return _gateway_fault(503, "Service Unavailable")
         try:
-            answer = emulator.invoke_raw(event).decode()
+            raw = emulator.invoke_raw(event)
+            read_answer(raw)
+            answer = raw.decode()
         except RequestTooLarge as error:
             answer = _gateway_fault(413, f"Request Entity Too Large: {error}")
+        except FunctionError:
+            answer = _gateway_fault(500, "Internal Server Error")
+        except FunctionTimeout:
+            answer = _gateway_fault(503, "Service Unavailable")
         except EmulatorStopped:
             self._discard(emulator)
             return _gateway_fault(503, "Service Unavailable")
