@@ -2,7 +2,7 @@
 
 A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features: skl2onnx converts the folded forest,
 and its older ``TreeEnsembleClassifier``, three times as large, is rewritten. Of a voting ensemble each member is a
-pipeline of its own. Any other pipeline is left to skl2onnx, in float64 up to the point where scikit-learn or XGBoost
+pipeline of its own; a support vector machine has a converter of its own. Any other pipeline is left to skl2onnx, in float64 up to the point where scikit-learn or XGBoost
 itself casts to float32.
 """
 
@@ -22,7 +22,7 @@ from sklearn.ensemble import GradientBoostingClassifier, VotingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from export import boosting
+from export import boosting, kernel_machine
 from export.explain import explained
 from export.fold import FORESTS, Fold, NotFoldable, fold, is_cast_to_float64, positions
 from lambda_fn.metadata import Card
@@ -145,7 +145,26 @@ def _rewrite(v1: dict[str, Any]) -> onnx.NodeProto:
 def _not_folded(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Convert a pipeline that isn't a folded forest: nodes ``rows`` to ``scores``, and constants."""
     last = pipeline[-1]
-    return _voted(pipeline) if isinstance(last, VotingClassifier) and last.voting == "soft" else _plain(pipeline)
+    if isinstance(last, VotingClassifier) and last.voting == "soft":
+        return _voted(pipeline)
+    return _kernel_machine(pipeline) if kernel_machine.is_kernel_machine(last) else _plain(pipeline)
+
+
+def _kernel_machine(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Leave a support vector machine's transformers to skl2onnx, and convert itself in float64."""
+    nodes = [helper.make_node("Cast", ["rows"], ["plain_input"], to=TensorProto.DOUBLE)]
+    constants: list[onnx.TensorProto] = []
+    transformed = "plain_input"
+    if transformers := _float64_steps(pipeline)[:-1]:
+        graph = _to_onnx(transformers, pipeline.n_features_in_).graph
+        nodes, constants, transformed = [*nodes, *graph.node], [*graph.initializer], graph.output[0].name
+    machine, its_constants = kernel_machine.convert(pipeline[-1])
+    nodes += [
+        helper.make_node("Identity", [transformed], ["kernel_rows"]),
+        *machine,
+        helper.make_node("Cast", ["kernel_probability"], ["scores"], to=TensorProto.FLOAT),
+    ]
+    return nodes, [*constants, *its_constants]
 
 
 def _voted(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -180,15 +199,12 @@ def _voted(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
 
 def _plain(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Leave a pipeline to skl2onnx, with float64 transformers: nodes ``rows`` to ``scores``, and constants."""
-    steps = [(name, _by_position(step)) for name, step in pipeline.steps if not is_cast_to_float64(step)]
+    steps = _float64_steps(pipeline)
     if is_boosted := boosting.is_xgboost(pipeline[-1]):
         boosting.register(pipeline[-1])
     if is_boosted or isinstance(steps[-1][1], _FLOAT32_TREES):
         steps.insert(-1, ("to_float32", CastTransformer(dtype=np.float32)))
-    fitted = Pipeline(steps)
-    initial_types = [("input", DoubleTensorType([None, pipeline.n_features_in_]))]
-    converted = to_onnx(fitted, initial_types=initial_types, options={"zipmap": False}, target_opset=_SKL2ONNX_OPSETS)
-    converted = compose.add_prefix(converted, "plain_")
+    converted = _to_onnx(steps, pipeline.n_features_in_, {"zipmap": False})
     probabilities = converted.graph.output[1].name
     nodes = [
         helper.make_node("Cast", ["rows"], ["plain_input"], to=TensorProto.DOUBLE),
@@ -198,6 +214,18 @@ def _plain(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
     ]
     index = numpy_helper.from_array(np.array([1], dtype=np.int64), "plain_class")
     return nodes, [*converted.graph.initializer, index]
+
+
+def _float64_steps(pipeline: Pipeline) -> list[tuple[str, Any]]:
+    return [(name, _by_position(step)) for name, step in pipeline.steps if not is_cast_to_float64(step)]
+
+
+def _to_onnx(steps: list[tuple[str, Any]], n_features: int, options: dict[str, bool] | None = None) -> onnx.ModelProto:
+    """Convert fitted steps by skl2onnx, from ``plain_input`` in float64; every name gets that prefix."""
+    initial_types = [("input", DoubleTensorType([None, n_features]))]
+    fitted = Pipeline(steps)
+    converted = to_onnx(fitted, initial_types=initial_types, options=options, target_opset=_SKL2ONNX_OPSETS)
+    return compose.add_prefix(converted, "plain_")
 
 
 def _by_position(step: Any) -> Any:

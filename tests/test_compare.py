@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from xgboost import XGBClassifier
 
@@ -23,7 +24,7 @@ from train import __main__ as training
 from train import schema
 from train.compare import compare, fit, tune
 from train.compare_report import STYLES, figure, markdown
-from train.contenders import ENSEMBLE, Contender, contenders, ensemble
+from train.contenders import ENSEMBLE, Contender, calibrated, contenders, ensemble
 from train.dataset import Dataset
 from train.delong import areas, difference, holm
 from train.pipeline import build_pipeline
@@ -210,10 +211,11 @@ def test_scores_that_training_left_are_not_searched_again(data, tmp_path, monkey
                 "naive_bayes": GaussianNB(),
             }
         ),
+        calibrated(SVC(C=3.0, gamma=0.05), 3),
     ],
-    ids=["xgboost", "ensemble"],
+    ids=["xgboost", "ensemble", "support_vector_machine"],
 )
-def test_boosted_trees_and_a_voting_ensemble_are_exported_under_the_proof(classifier, clients):
+def test_what_skl2onnx_alone_gets_wrong_is_exported_under_the_proof(classifier, clients):
     X, y = clients
     fitted = build_pipeline(classifier=classifier).fit(X, y)
 
@@ -221,6 +223,15 @@ def test_boosted_trees_and_a_voting_ensemble_are_exported_under_the_proof(classi
 
     assert report["witnesses"]["random"]["labels_differing"] == 0
     assert report["witnesses"]["random"]["max_difference"] <= 1e-6
+
+
+def test_a_support_vector_machine_needs_no_scaler_to_be_exported(clients):
+    X, y = clients[0][:300] / clients[0][:300].max(), clients[1][:300]
+    fitted = Pipeline([("classifier", calibrated(SVC(), 3))]).fit(X, y)
+
+    _, report = export(fitted, card_for(X), X.to_numpy(np.float32), random_rows=500)
+
+    assert report["witnesses"]["data"]["max_difference"] <= 1e-6
 
 
 def test_neighbours_at_equal_distances_are_refused_by_the_proof(clients):
