@@ -68,6 +68,7 @@ def main():
             "largest_score_difference": float(np.abs(scores[0] - scores[1]).max()),
         },
     }
+    print(json.dumps(figures, indent=2), flush=True)
     if options.whole:
         search, seconds = run(ExactForestSearch, NOTEBOOK_GRID, X, y, options.jobs, verbose=1, cache_dir=options.cache)
         get_reusable_executor().shutdown(wait=True)  # only workers that ended are counted
@@ -83,10 +84,9 @@ def main():
             "best_parameters": search.best_params_,
             "best_score": search.best_score_,
         }
-    text = json.dumps(figures, indent=2)
-    print(text)
+        print(json.dumps({"whole": figures["whole"]}, indent=2))
     if options.out:
-        replace(options.out, text.encode())
+        replace(options.out, json.dumps(figures, indent=2).encode() + b"\n")
 
 
 if __name__ == "__main__":

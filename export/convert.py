@@ -2,8 +2,8 @@
 
 A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features: skl2onnx converts the folded forest,
 and its older ``TreeEnsembleClassifier``, three times as large, is rewritten. Of a voting ensemble each member is a
-pipeline of its own; a support vector machine has a converter of its own. Any other pipeline is left to skl2onnx, in float64 up to the point where scikit-learn or XGBoost
-itself casts to float32.
+pipeline of its own, and a support vector machine has a converter of its own. Any other pipeline is left to skl2onnx, in
+float64 up to the point where scikit-learn or XGBoost itself casts to float32.
 """
 
 from collections.abc import Sequence
