@@ -170,6 +170,9 @@ def _requested(request: _Request, explain: bool) -> dict[str, bool]:
     names = [output.name for output in request.outputs]
     if unknown := [name for name in names if name not in OUTPUTS]:
         raise InferenceError(f"there is no output {_quote(unknown[0])}; allowed: {', '.join(OUTPUTS)}")
+    # https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_classification.html
+    if strings := [output.name for output in request.outputs if "classification" in output.parameters]:
+        raise InferenceError(f"output {strings[0]!r} can't be given as classification strings; label is a number")
     outputs = {output.name: output.parameters.get("binary_data", as_binary) for output in request.outputs}
     if not outputs:
         outputs = {"probability": as_binary, "label": as_binary}

@@ -1,6 +1,7 @@
 import json
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from lambda_fn import open_inference
 from lambda_fn.open_inference import DATATYPES, InferenceError, UnknownModel, check_model, infer, model_metadata
 from lambda_fn.payload import Decoder
+from tests.gateway import serve
 
 NUMPY = {name: np.dtype(code) for name, code in DATATYPES.items()}
 
@@ -140,6 +142,9 @@ def test_bytes_can_smuggle_no_illegal_number(ask, X, value):
         ({"shape": [0, 24], "data": []}, "positive"),
         ({"shape": []}, "positive"),
         ({"shape": [-3, -24]}, "positive"),
+        ({"shape": [10**4000, 10**4000]}, "at most 10,000,000"),
+        ({"shape": [1] * 100_000}, r"shape \[1, 1, .*\.\.\. of input"),
+        ({"name": "x" * 1_000_000}, r"unknown: \['x{98}\.\.\., missing"),
         ({"data": [[1.0], [1.0, 2.0]]}, "don't fill its shape"),
         ({"data": [True]}, r"bool.*\$.inputs\[0\].data\[0\]"),
         ({"data": ["1"]}, "str"),
@@ -162,6 +167,10 @@ def test_wrong_tensor_is_explained(ask, X, change, message):
         ({"parameters": {"explain": "yes"}}, "explain must be true or false"),
         ({"parameters": {"binary_data_output": 1}}, "must be true or false"),
         ({"parameters": {"x": None}}, "null"),
+        (
+            {"outputs": [{"name": "label", "parameters": {"classification": 2}}]},
+            "output 'label' can't be given as classification",
+        ),
         ({"id": 7}, "int"),
     ],
 )
@@ -189,13 +198,13 @@ def test_surplus_bytes_are_refused(ask, X):
         ask({"inputs": [tensor(X)]}, b"abc")
 
 
-@pytest.mark.parametrize("json_size", ["-1", "1e3", "x", "", "9999999", "²"])
+@pytest.mark.parametrize("json_size", ["-1", "1e3", "x", "", "9999999", "²", "9" * 5_000])
 def test_wrong_size_header_is_refused(model, decoder, json_size):
     with pytest.raises(InferenceError, match="Inference-Header-Content-Length must be"):
         infer(model, decoder, b"{}", json_size)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     body=st.binary() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(lambda x: json.dumps(x).encode())
 )
@@ -233,3 +242,122 @@ def test_server_version_is_the_projects():
 
     assert project["version"] == open_inference.SERVER_VERSION
     assert project["name"] == open_inference.SERVER_NAME
+
+
+# --- the stock client, over a socket ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(load_handler):
+    http = pytest.importorskip("tritonclient.http", reason="needs tests/requirements-e2e.txt")
+    with serve(load_handler("http_api").handler) as url, http.InferenceServerClient(urlsplit(url).netloc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def stock_tensor():
+    """Make the client's own tensors; binary data is its default."""
+    http = pytest.importorskip("tritonclient.http", reason="needs tests/requirements-e2e.txt")
+
+    def stock_tensor(values, name="features", datatype="FP32", binary=True):
+        tensor = http.InferInput(name, list(values.shape), datatype)
+        return tensor.set_data_from_numpy(values.astype(NUMPY[datatype]), binary_data=binary)
+
+    return stock_tensor
+
+
+@pytest.fixture(scope="module")
+def stock_output():
+    http = pytest.importorskip("tritonclient.http", reason="needs tests/requirements-e2e.txt")
+    return http.InferRequestedOutput
+
+
+@pytest.mark.e2e
+def test_stock_client_finds_server_and_model(client, model):
+    name, version = model.card.name, model.card.version
+
+    assert client.is_server_live() and client.is_server_ready()
+    assert client.is_model_ready(name) and client.is_model_ready(name, version)
+    assert not client.is_model_ready("other") and not client.is_model_ready(name, "0")
+    assert client.get_server_metadata() == open_inference.server_metadata()
+    assert client.get_model_metadata(name) == client.get_model_metadata(name, version) == model_metadata(model.card)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("version", ["", "its own"])
+@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("binary", [True, False])
+def test_stock_client_scores_a_matrix(client, stock_tensor, stock_output, model, X, datatype, binary, version):
+    outputs = [stock_output(name, binary_data=binary) for name in ("label", "probability")]
+
+    result = client.infer(
+        model.card.name,
+        [stock_tensor(X, datatype=datatype, binary=binary)],
+        model_version=version and model.card.version,
+        outputs=outputs,
+        request_id="4711",
+    )
+
+    expected = model.score(X.astype(np.float32))
+    assert result.as_numpy("probability").dtype == np.float32 and result.as_numpy("label").dtype == np.int64
+    assert result.as_numpy("probability").tobytes() == expected.probability.tobytes()
+    assert result.as_numpy("label").tolist() == expected.label.tolist()
+    response = result.get_response()
+    assert response["id"] == "4711"
+    assert [output["name"] for output in response["outputs"]] == ["label", "probability"]
+    assert (response["model_name"], response["model_version"]) == (model.card.name, model.card.version)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_stock_client_sends_features_one_by_one(client, stock_tensor, model, X, shape, binary):
+    datatypes = [*DATATYPES] * 6
+    inputs = [
+        stock_tensor(column.reshape(shape), feature.name, datatype, binary)
+        for feature, datatype, column in zip(model.card.features, datatypes, X.T, strict=True)
+    ]
+
+    result = client.infer(model.card.name, inputs)
+
+    assert result.as_numpy("probability").tolist() == model.score(X.astype(np.float32)).probability.tolist()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("binary", [True, False])
+def test_stock_client_gets_contributions(client, stock_tensor, stock_output, model, X, binary):
+    by_parameter = client.infer(model.card.name, [stock_tensor(X, binary=binary)], parameters={"explain": True})
+    by_output = client.infer(
+        model.card.name,
+        [stock_tensor(X, binary=binary)],
+        outputs=[stock_output("contributions", binary_data=binary)],
+    )
+
+    expected = model.score(X.astype(np.float32), explain=True).contributions
+    for result in (by_parameter, by_output):
+        assert result.as_numpy("contributions").tolist() == expected.tolist()
+    assert by_output.as_numpy("probability") is None
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("binary", [True, False])
+def test_stock_client_may_compress(client, stock_tensor, model, X, binary):
+    result = client.infer(model.card.name, [stock_tensor(X, binary=binary)], request_compression_algorithm="gzip")
+
+    assert result.as_numpy("probability").tolist() == model.score(X.astype(np.float32)).probability.tolist()
+
+
+@pytest.mark.e2e
+def test_stock_client_shows_what_is_wrong(client, stock_tensor, stock_output, model, X):
+    utils = pytest.importorskip("tritonclient.utils")
+    X = X.copy()
+    X[0, 0] = 17
+
+    with pytest.raises(utils.InferenceServerException, match="/0/age must be a whole number from 18 to 120"):
+        client.infer(model.card.name, [stock_tensor(X)])
+    with pytest.raises(utils.InferenceServerException, match="there is no model 'other'"):
+        client.infer("other", [stock_tensor(X)])
+    with pytest.raises(utils.InferenceServerException, match="no output 'logit'"):
+        client.infer(model.card.name, [stock_tensor(X)], outputs=[stock_output("logit")])
+    with pytest.raises(utils.InferenceServerException, match="classification"):
+        client.infer(model.card.name, [stock_tensor(X)], outputs=[stock_output("probability", class_count=2)])
