@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from export import boosting, kernel_machine
+from export.calibration import calibrated
 from export.explain import explained
 from export.fold import FORESTS, Fold, NotFoldable, fold, is_cast_to_float64, positions
 from lambda_fn.metadata import Card
@@ -53,6 +54,8 @@ def convert(pipeline: Pipeline, folded: Fold | None, card: Card) -> onnx.ModelPr
         [N] and ``contributions`` float32 [N, G]. The same pipeline and card give the same bytes.
     """
     model, constants = tree_ensemble(folded.forest) if folded else _not_folded(pipeline)
+    if folded and folded.calibrator is not None:
+        model, constants = calibrated(folded.forest, folded.calibrator, *model)
     position = {family.name: i for i, family in enumerate(card.families)}
     families = [position[feature.family] for feature in card.features]
     nodes, initializers = explained(families, np.array(card.reference.profile, dtype=np.float32), model)

@@ -21,6 +21,8 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
+from export.calibration import uncalibrated
+
 # Scalers that shift and divide each column by itself: monotone as long as the divisor is positive.
 MONOTONE_SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
@@ -42,10 +44,13 @@ class Fold:
         Copy of the pipeline's forest; thresholds are float32 values of raw features.
     columns : ndarray of int64, shape (n_transformed,)
         For each column that the original forest sees, the raw feature it comes from.
+    calibrator : fitted calibrator or None
+        What maps the forest's probability to the pipeline's.
     """
 
     forest: RandomForestClassifier | ExtraTreesClassifier
     columns: NDArray[np.int64]
+    calibrator: Any = None
 
 
 def as_pipeline_input(pipeline: Pipeline, X: NDArray[np.float32]) -> Any:
@@ -150,9 +155,10 @@ def fold(pipeline: Pipeline) -> Fold:
     Raises
     ------
     NotFoldable
-        Where the last step is no binary forest, or a transformer is not a monotone scaler of single columns.
+        Where the last step is no binary forest, calibrated or not, or a transformer is no monotone scaler of single
+        columns.
     """
-    forest = pipeline[-1]
+    forest, calibrator = uncalibrated(pipeline[-1])
     if not isinstance(forest, FORESTS) or forest.n_outputs_ != 1 or len(forest.classes_) != 2:
         raise NotFoldable(f"the last step is {type(forest).__name__}, not a random forest with two classes")
     columns = source_columns(pipeline)
@@ -170,7 +176,7 @@ def fold(pipeline: Pipeline) -> Fold:
     folded.n_features_in_ = pipeline.n_features_in_
     for tree in folded.estimators_:
         tree.n_features_in_ = pipeline.n_features_in_
-    return Fold(folded, columns)
+    return Fold(folded, columns, calibrator)
 
 
 def largest_going_left(

@@ -5,8 +5,10 @@ structure; (2) for each split, the pipeline's own transformers map the file's th
 the next float32 above it to one that goes right, which settles all others because the transformers are monotone
 (`export.fold.source_columns` refuses any that isn't known to be); (3) the file's leaf weights are the forest's, rounded
 to float32; (4) float32 summation in any order errs by at most ``(n - 1) u / (1 - (n - 1) u)`` of the sum, with
-``u = 2^-24`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). As a witness that doesn't
-share the argument, rows are scored by both: the caller's data, and random ones aimed at the thresholds.
+``u = 2^-24`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Behind a calibration,
+leaves and sums are float64; the file's calibration is run by itself and compared, and its largest slope times the sums'
+error bounds the rest. As a witness that doesn't share the argument, rows are scored by both: the caller's data, and
+random ones aimed at the thresholds.
 
     ProofError              the file differs from the pipeline; the message says where
 """
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
+from export.calibration import BINS, measure, uncalibrated
 from export.explain import masks, weights
 from export.fold import Fold, column_values, from_key, probabilities, to_key, transform
 from lambda_fn.metadata import Card, Feature
@@ -30,7 +33,6 @@ TOLERANCE = 1e-6
 RANDOM_ROWS = 100_000
 BATCH = 1_000
 EXPLAINED_ROWS = 2_000
-_UNIT_ROUNDOFF = 2.0**-24
 
 
 class ProofError(ValueError):
@@ -81,7 +83,7 @@ def trees_of_forest(forest: Any) -> Trees:
 
 def trees_of_file(model: onnx.ModelProto) -> Trees:
     """Walk the one ``TreeEnsemble`` node of a model file, from the attributes that a runtime reads."""
-    (node,) = (node for node in model.graph.node if node.op_type == "TreeEnsemble")
+    (node,) = _ensembles(model)
     a = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     threshold, weight = numpy_helper.to_array(a["nodes_splits"]), numpy_helper.to_array(a["leaf_weights"])
     if a["aggregate_function"] != 1 or a["post_transform"] != 0 or numpy_helper.to_array(a["nodes_modes"]).any():
@@ -108,7 +110,12 @@ def trees_of_file(model: onnx.ModelProto) -> Trees:
 
 def has_one_ensemble(model: onnx.ModelProto) -> bool:
     """Tell whether `trees_of_file` can walk the file."""
-    return [node.op_type for node in model.graph.node].count("TreeEnsemble") == 1
+    return len(_ensembles(model)) == 1
+
+
+def _ensembles(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """List the ensembles that read features; the search tree of a calibration reads a probability."""
+    return [node for node in model.graph.node if node.op_type == "TreeEnsemble" and node.name != BINS]
 
 
 def _table(nodes: Iterator[tuple[int, float, float, int]]) -> Trees:
@@ -131,7 +138,7 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
     ProofError
         At the first split or leaf that differs.
     """
-    ours, theirs = trees_of_file(model), trees_of_forest(pipeline[-1])
+    ours, theirs = trees_of_file(model), trees_of_forest(uncalibrated(pipeline[-1])[0])
     if len(ours.tree) != len(theirs.tree) or ((ours.feature < 0) != (theirs.feature < 0)).any():
         raise ProofError("the file's trees have another structure than the pipeline's")
     splits = np.flatnonzero(theirs.feature >= 0)
@@ -150,6 +157,7 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
 
     fail(ours.feature[splits] != folded.columns[feature], "the split is on another feature")
     split = ours.threshold[splits].astype(np.float32)
+    fail(split != ours.threshold[splits], "it is no float32")
     key = to_key(split)
     largest = int(to_key(np.array([np.finfo(np.float32).max]))[0])
 
@@ -164,7 +172,9 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
 
     leaves = np.flatnonzero(theirs.feature < 0)
     error = np.abs(ours.leaf[leaves] - theirs.leaf[leaves])
-    if (bad := ours.leaf[leaves] != theirs.leaf[leaves].astype(np.float32)).any():
+    # Behind a calibration the leaves are float64, and summed so.
+    leaf_type, roundoff = (np.float32, 2.0**-24) if folded.calibrator is None else (np.float64, 2.0**-53)
+    if (bad := ours.leaf[leaves] != theirs.leaf[leaves].astype(leaf_type)).any():
         at = int(np.argmax(bad))
         raise ProofError(f"a leaf of tree {theirs.tree[leaves[at]]} weighs {ours.leaf[leaves[at]]} in the file")
     n_trees = int(theirs.tree.max()) + 1
@@ -172,15 +182,24 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
     largest_error, largest_leaf = np.zeros(n_trees), np.zeros(n_trees)
     np.maximum.at(largest_error, tree, error)
     np.maximum.at(largest_leaf, tree, ours.leaf[leaves])
-    gamma = (n_trees - 1) * _UNIT_ROUNDOFF / (1 - (n_trees - 1) * _UNIT_ROUNDOFF)
+    gamma = (n_trees - 1) * roundoff / (1 - (n_trees - 1) * roundoff)
+    bound = float(largest_error.sum() + gamma * largest_leaf.sum())
+    calibration = {}
+    if folded.calibrator is not None:
+        measured = measure(model, folded.calibrator)
+        if measured["max_difference"] > TOLERANCE:
+            raise ProofError(f"the file's {measured['method']} calibration differs by {measured['max_difference']:.3g}")
+        calibration = {"calibration": measured}
+        # Both sums err; the map stretches that; at the end comes one rounding to float32, of a number up to 1.
+        bound = 2 * bound * measured["slope"] + measured["max_difference"] + 2.0**-24
     counts = np.bincount(folded.columns[feature], minlength=len(names))
     return {
         "trees": n_trees,
         "splits": len(splits),
         "leaves": len(leaves),
         "splits_by_feature": dict(zip(names, counts.tolist(), strict=True)),
-        "probability_bound": float(largest_error.sum() + gamma * largest_leaf.sum()),
-    }
+        "probability_bound": bound,
+    } | calibration
 
 
 def witness_rows(
