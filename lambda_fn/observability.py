@@ -7,7 +7,6 @@ together: it checks each metric and builds the same description of them anew. He
 """
 
 import logging
-import os
 import sys
 import time
 from traceback import extract_tb
@@ -20,7 +19,7 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from lambda_fn.metadata import ModelCard
 from lambda_fn.model import Scores
-from lambda_fn.settings import Settings, read_settings
+from lambda_fn.settings import Settings, read_settings, read_trace_id
 
 # An EMF document holds at most this many values of one metric.
 _MAX_VALUES = 100
@@ -44,13 +43,12 @@ class Formatter(LambdaPowertoolsFormatter):
         """Put a record as one line of JSON."""
         if record.exc_info or record.args or not isinstance(record.msg, str):
             return super().format(record)
-        trace = os.environ.get("_X_AMZN_TRACE_ID", "").partition(";")[0]
         line = self.log_format | {
             "level": record.levelname,
             "location": f"{record.funcName}:{record.lineno}",
             "message": record.msg,
             "timestamp": self.formatTime(record),
-            "xray_trace_id": trace.removeprefix("Root=") or None,
+            "xray_trace_id": read_trace_id(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         return self._encode({name: value for name, value in line.items() if value is not None}).decode()

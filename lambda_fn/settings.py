@@ -43,3 +43,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         results_queue_url=environment.get("RESULTS_QUEUE_URL"),
         new_version=environment.get("NEW_VERSION"),
     )
+
+
+def read_trace_id() -> str | None:
+    """Read what X-Ray calls the present invocation; Lambda sets it anew for each."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "").partition(";")[0].removeprefix("Root=") or None
