@@ -1,5 +1,9 @@
 import copy
 import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 
 import jsonschema
 import msgspec
@@ -9,6 +13,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from lambda_fn.metadata import Feature
 from lambda_fn.openapi import document
 from lambda_fn.payload import Decoder, InvalidValues
+from tests.gateway import serve
+
+# Requests that schemathesis makes up for each operation.
+CASES = 1_000
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +81,9 @@ def operations(described):
 
 
 def requests_of(operation):
-    return [example["value"] for example in operation["requestBody"]["content"]["application/json"]["examples"].values()]
+    return [
+        example["value"] for example in operation["requestBody"]["content"]["application/json"]["examples"].values()
+    ]
 
 
 def test_document_is_valid_openapi_3_1(described):
@@ -169,3 +179,39 @@ def test_described_range_is_the_one_that_is_enforced(model):
     decoder.convert({"instances": [{"half": 1, "wide": values["wide"]["maximum"]}]})
     with pytest.raises(InvalidValues, match="1 faults"):
         decoder.convert({"instances": [{"half": 0, "wide": values["wide"]["minimum"]}]})
+
+
+@pytest.mark.e2e
+def test_schemathesis_finds_nothing(function, described, tmp_path):
+    """Thousands of requests made from the document, legal and illegal ones, over a socket.
+
+    An operation without parameters and body has but one request, and those with other methods and headers.
+    """
+    command = Path(sys.executable).with_name("schemathesis")
+    if not command.exists():
+        pytest.skip("needs tests/requirements-e2e.txt")
+    report = tmp_path / "report.ndjson"
+
+    options = [
+        "--phases=examples,coverage,fuzzing",
+        f"--max-examples={CASES}",
+        "--generation-deterministic",
+        "--generation-database=none",
+        "--continue-on-failure",
+        "--report=ndjson",
+        f"--report-ndjson-path={report}",
+        "--no-color",
+    ]
+    with serve(function.handler) as url:
+        ran = subprocess.run(
+            [command, "run", f"{url}/openapi.json", *options], capture_output=True, text=True, cwd=tmp_path
+        )
+
+    assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr
+    cases = Counter()
+    for line in report.read_text().splitlines():
+        if scenario := json.loads(line).get("ScenarioFinished"):
+            cases[scenario["recorder"]["label"]] += len(scenario["recorder"]["cases"])
+    for path, method in operations(described):
+        varied = method == "post" or "{" in path
+        assert cases[f"{method.upper()} {path}"] >= (CASES if varied else 10)
