@@ -1,0 +1,106 @@
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import made_up_clients
+
+from lambda_fn.metadata import decode_card
+from train import schema
+from train.card import build_card
+
+FEATURES = [name for name in schema.NAMES if name not in schema.EXCLUDABLE]
+KNOWN = {
+    "estimator": "RandomForestClassifier()",
+    "threshold": {"value": 0.25, "method": "chosen for the tests"},
+    "data": {
+        "source": "made up by the tests",
+        "sha256": "",
+        "rows": 500,
+        "training_rows": 400,
+        "test_rows": 100,
+        "positive_rate": 0.25,
+        "synthetic": True,
+    },
+    "metrics": {"roc_auc": {"value": 0.75, "low": 0.5, "high": 1.0}},
+    "decisions": [],
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    X, y = made_up_clients(400)
+    return X.assign(**{schema.TARGET: y})
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return np.random.default_rng(0).beta(2, 5, 400)
+
+
+@pytest.fixture(scope="module")
+def card(table, scores):
+    return decode_card(json.dumps(build_card(table, schema.NAMES, scores, **KNOWN)))
+
+
+def test_card_is_read_by_the_reader_of_model_files(card):
+    assert [feature.name for feature in card.features] == list(schema.NAMES)
+    assert {family.name for family in card.families} == {family.name for family in schema.FAMILIES}
+
+
+def test_card_names_the_models_features_and_their_families_alone(table, scores):
+    card = decode_card(json.dumps(build_card(table, FEATURES, scores, **KNOWN)))
+
+    assert [feature.name for feature in card.features] == FEATURES
+    assert [family.name for family in card.families] == [
+        "repayment_status",
+        "bill_amounts",
+        "payment_amounts",
+        "credit_limit",
+    ]
+    assert len(card.reference.profile) == len(FEATURES)
+    assert [histogram.name for histogram in card.histograms] == [*FEATURES, "probability"]
+
+
+def test_ranges_are_those_of_the_training_rows(card, table):
+    for feature in card.features:
+        assert feature.training_minimum == table[feature.name].min()
+        assert feature.training_maximum == table[feature.name].max()
+        assert feature.minimum <= feature.training_minimum <= feature.training_maximum <= feature.maximum
+
+
+def test_codes_are_all_legal_values_with_a_meaning(card):
+    for feature in card.features:
+        if feature.kind == "code":
+            assert [code.value for code in feature.codes] == list(range(int(feature.minimum), int(feature.maximum) + 1))
+            assert all(code.meaning for code in feature.codes)
+
+
+def test_reference_profile_is_a_typical_client_who_paid(card, table):
+    paid = table[table[schema.TARGET] == 0]
+    profile = dict(zip(schema.NAMES, card.reference.profile, strict=True))
+
+    for feature in schema.FEATURES:
+        if feature.kind == "integer":
+            assert abs(profile[feature.name] - np.median(paid[feature.name])) <= 0.5
+        else:
+            values, counts = np.unique(paid[feature.name], return_counts=True)
+            assert counts[values == profile[feature.name]] == counts.max()
+
+
+def test_histograms_hold_the_shares_of_the_training_rows(card, table, scores):
+    columns = {name: table[name].to_numpy() for name in schema.NAMES} | {"probability": scores}
+
+    for histogram in card.histograms:
+        values = columns[histogram.name]
+        bounds = [-np.inf, *histogram.edges, np.inf]
+        counted = [((low <= values) & (values < high)).mean() for low, high in pairwise(bounds)]
+        assert (np.diff(histogram.edges) > 0).all()
+        np.testing.assert_allclose(histogram.shares, counted)
+        assert sum(histogram.shares) == pytest.approx(1)
+
+
+def test_the_same_training_gives_the_same_card(table, scores):
+    first, again = (json.dumps(build_card(table.copy(), schema.NAMES, scores.copy(), **KNOWN)) for _ in range(2))
+
+    assert first == again
