@@ -50,7 +50,7 @@ def train(
     exclude_protected: bool = False,
     jobs: int | None = None,
     costs: Costs | None = None,
-    calibration: str = "none",
+    calibration: str = "auto",
 ) -> dict[str, Any]:
     """Train on a dataset and write all products but the report into a folder.
 
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument(
         "--calibration",
         choices=("auto", "none", *METHODS),
-        default="none",
+        default="auto",
         help="of the probabilities; auto: the one that helps by more than its standard error (default: %(default)s)",
     )
     parser.add_argument("--jobs", type=_jobs, default=-1, help="processes (default: one for each core)")
