@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -28,6 +29,13 @@ from infra.template import Function
 
 MAX_REQUEST_BYTES = 6 * 1024 * 1024
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
+
+# Where this process is killed, it can't end the emulator: prctl(PR_SET_PDEATHSIG, SIGTERM) lets Linux do so, and the
+# emulator then ends the runtime. Linux takes the parent to be the thread that started the process, so that a thread
+# that lasts as long as this process must do it.
+_LET_DIE = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+_DIE_WITH_PARENT = [sys.executable, "-I", "-S", "-c", _LET_DIE]
+_starter = ThreadPoolExecutor(1)
 
 
 class EmulatorError(RuntimeError):
@@ -106,7 +114,7 @@ class RuntimeInterfaceEmulator:
 
     def start(self) -> Self:
         """Start the emulator and wait until it listens."""
-        command = [str(emulator_binary()), "--log-level", "error"]
+        command = [*_DIE_WITH_PARENT, str(emulator_binary()), "--log-level", "error"]
         # -S: the function must find its packages in its own bundle, never in this machine's site-packages.
         runtime = [sys.executable, "-S", "-m", "awslambdaric", self.function.handler]
         environment = lambda_environment(self.function, self.code) | self.environment
@@ -116,7 +124,8 @@ class RuntimeInterfaceEmulator:
                 f"--runtime-interface-emulator-address=127.0.0.1:{self._port}",
                 f"--runtime-api-address=127.0.0.1:{runtime_api_port}",
             ]
-            self._process = subprocess.Popen(
+            self._process = _starter.submit(
+                subprocess.Popen,
                 [*command, *addresses, *runtime],
                 cwd=self.code,
                 env=environment,
@@ -126,7 +135,7 @@ class RuntimeInterfaceEmulator:
                 text=True,
                 errors="replace",
                 start_new_session=True,
-            )
+            ).result()
             try:
                 self._log_thread = threading.Thread(target=self._copy_log, args=(self._process,), daemon=True)
                 self._log_thread.start()

@@ -1,9 +1,11 @@
 import contextlib
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from itertools import chain
 from pathlib import Path
 
@@ -260,7 +262,8 @@ def test_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, changed, stat
     assert error in capsys.readouterr().err
 
 
-def test_terminated_command_leaves_no_process_behind(code, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_ended_command_leaves_no_process_behind(code, tmp_path, number, status):
     (tmp_path / "lambda_fn").mkdir()
     (tmp_path / "lambda_fn" / "http_api.py").write_text((code / "obedient.py").read_text())
     (tmp_path / "event.json").write_text('{"do": "sleep"}')
@@ -271,9 +274,12 @@ def test_terminated_command_leaves_no_process_behind(code, tmp_path):
     with process:
         assert any(line == "starting\n" for line in process.stderr)
         started = running_in(tmp_path)
-        process.terminate()
+        process.send_signal(number)
         process.communicate(timeout=30)
 
     assert len(started) == 2  # the emulator and the runtime
-    assert process.returncode == 143
-    assert not [pid for pid in started if alive(pid)]
+    assert process.returncode == status
+    deadline = time.monotonic() + 30
+    while any(alive(pid) for pid in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
