@@ -181,13 +181,20 @@ def _payload_type(row: Any) -> type[Any]:
     )
 
 
-class _Object(dict[str, object]):
+class _Repetitive(dict[str, object]):
     """A JSON object that remembers which of its names came more than once."""
+
+    __slots__ = ("repeated",)
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
-        counts = Counter(name for name, _ in pairs) if len(pairs) > len(self) else {}
-        self.repeated = [name for name, count in counts.items() if count > 1]
+        self.repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # A body can hold two million empty objects: they are to stay as small as Python has them.
+    plain = dict(pairs)
+    return plain if len(plain) == len(pairs) else _Repetitive(pairs)
 
 
 def _payload_faults(payload: object) -> Iterator[Fault]:
@@ -229,7 +236,7 @@ def _parse(body: bytes) -> object:
     try:
         # RFC 8259, section 8.1, lets a parser ignore a byte order mark.
         text = body.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse, parse_int=_integer)
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise NotJson(f"is not UTF-8: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:

@@ -1,6 +1,7 @@
 import gzip
 import json
 import math
+import tracemalloc
 from types import SimpleNamespace
 
 import msgspec
@@ -183,6 +184,20 @@ def test_faults_end_at_the_limit_and_rows_are_counted(decoder):
 
     assert len(caught.value.faults) == MAX_FAULTS
     assert caught.value.rows == 1_000
+
+
+@pytest.mark.parametrize("instance", [b"{}", b"[]", b'{"a":1}', b'{"a":1,"a":1}'])
+def test_refusing_takes_memory_in_proportion_to_the_body(decoder, instance):
+    """A body of 6 MB must fit a function of 512 MB whatever it holds."""
+    body = b'{"instances":[' + b",".join([instance] * 100_000) + b"]}"
+
+    tracemalloc.start()
+    with pytest.raises(InvalidValues):
+        decoder.decode(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 50 * len(body)
 
 
 def test_message_of_an_error_holds_no_value(decoder):
