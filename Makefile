@@ -65,9 +65,31 @@ notebook: .venv/ready ## the notebook's full grid, and its models compared and e
 	@$(BIN)/python -m train.compare --data "$(DATA)" --out $(BUILD) --grid notebook
 	@$(BIN)/python -m benchmarks.models --build $(BUILD)
 
+.venv/e2e-ready: .venv/ready tests/requirements-e2e.txt
+	@echo "Adding tests/requirements-e2e.txt to .venv: a minute or two, once"
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(addprefix --requirement ,requirements.txt tests/requirements-e2e.txt)
+	@$(BIN)/pip check --disable-pip-version-check
+	@touch $@
+
+.PHONY: test-e2e
+test-e2e: .venv/e2e-ready .venv-sam/ready ## tests that need a Docker engine, Chromium or npm; each without says so
+	@$(BIN)/pytest -m e2e
+
+# checkov pins much, too.
+.venv-checkov/ready: .venv/ready infra/requirements-checkov.txt
+	@echo "Setting up .venv-checkov: a minute or two, once"
+	@$(BIN)/python -m venv --clear .venv-checkov
+	@.venv-checkov/bin/pip install --quiet --disable-pip-version-check --requirement infra/requirements-checkov.txt
+	@touch $@
+
+.PHONY: check-template
+check-template: .venv-sam/ready .venv-checkov/ready ## sam validate --lint, and checkov's security checks
+	@.venv-sam/bin/sam validate --lint
+	@.venv-checkov/bin/checkov --file template.yaml --compact --quiet
+
 .PHONY: clean
 clean: ## remove what the other targets made, .venv included
-	@rm -rf .venv .venv-sam .cache $(BUILD) .aws-sam
+	@rm -rf .venv .venv-sam .venv-checkov .cache $(BUILD) .aws-sam
 
 # `sam build` calls this for each function of template.yaml (BuildMethod: makefile).
 build-%: .venv/ready

@@ -18,7 +18,7 @@ start() {
         command -v $tool >/dev/null || { echo "no $tool: apt-get install docker.io iptables" >&2; exit 2; }
     done
     stop
-    if pgrep -x dockerd >/dev/null; then echo "another Docker engine runs here, use that: two would undo each other's network rules" >&2; exit 2; fi
+    if ps -C dockerd -o stat= | grep -qv "^Z"; then echo "another Docker engine runs here, use that: two would undo each other's network rules" >&2; exit 2; fi
     mkdir -p "$state"
     [ -e "$state/forward" ] || iptables -S FORWARD | awk '/^-P/{print $3}' >"$state/forward"
     # A session of its own: Ctrl-C in a terminal is for the tests, which still need the engine while they end.
