@@ -235,7 +235,9 @@ def main() -> None:
     except OSError as error:
         parser.exit(2, f"{parser.prog}: can't write {options.out}: {error.strerror or error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"\n{parser.prog}: interrupted; no product written, finished scores kept for the next run\n")
+        parser.exit(
+            130, f"\n{parser.prog}: interrupted; nothing is half written, finished scores are kept for the next run\n"
+        )
 
 
 def _cost(text: str) -> float:
