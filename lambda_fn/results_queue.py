@@ -1,12 +1,11 @@
 """The results queue: sends outcomes within SQS's limits and tells which it could not deliver. Knows no model."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from http import HTTPStatus
 from typing import Any, NamedTuple, TypedDict, cast
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from lambda_fn.observability import logger
 
@@ -18,6 +17,17 @@ MAX_ENTRIES = 10
 # A call takes at most two attempts of CONNECT + READ seconds and a pause below a second between them.
 _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 1, 3, 2
 MAX_CALL_MILLISECONDS = 10_000
+
+# Codes by which SQS blames what was sent. Others of status 400 blame the queue, its key, or the sender's role.
+_BLAMES_ENTRIES = {
+    "BatchRequestTooLong",
+    "InvalidAttributeName",
+    "InvalidAttributeValue",
+    "InvalidMessageContents",
+    "InvalidParameterValue",
+    "MissingParameter",
+    "UnsupportedOperation",
+}
 
 
 class Attribute(TypedDict, total=False):
@@ -92,14 +102,25 @@ class ResultsQueue:
             response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
         except (BotoCoreError, ClientError) as error:
             logger.warning("the results queue failed", extra={"outcomes": len(batch), "reason": _reason(error)})
-            if len(batch) > 1 and _is_bad_request(error):
-                # One entry that SQS does not take, such as an attribute's odd type, must not hold up the others.
+            if not _blames_entries(error):
+                return [outcome.message_id for outcome in batch]
+            if len(batch) > 1:
+                # One entry that SQS does not take must not hold up the others.
                 return [m for outcome in batch for m in self._send_batch([outcome], remaining_milliseconds)]
-            return [outcome.message_id for outcome in batch]
-        for failure in response.get("Failed", []):
-            logger.warning("the results queue refused an outcome", extra={"reason": failure.get("Code")})
-        sent = {entry["Id"] for entry in response.get("Successful", [])}
-        return [outcome.message_id for i, outcome in enumerate(batch) if str(i) not in sent]
+            sent, refused = set(), {"0"}
+        else:
+            for failure in response.get("Failed", []):
+                logger.warning("the results queue refused an outcome", extra={"reason": failure.get("Code")})
+            sent = {entry["Id"] for entry in response.get("Successful", [])}
+            refused = {failure["Id"] for failure in response.get("Failed", []) if failure.get("SenderFault")}
+        failed: list[str] = []
+        for entry, outcome in zip(entries, batch, strict=True):
+            if entry["Id"] in refused and outcome.attributes:
+                # It is the attributes that SQS does not take, for the body is JSON: an envelope of SNS may name any.
+                failed += self._send_batch([outcome._replace(attributes={})], remaining_milliseconds)
+            elif entry["Id"] not in sent:
+                failed.append(outcome.message_id)
+        return failed
 
 
 def connect() -> Any:
@@ -142,11 +163,11 @@ def _entry(entry_id: str, outcome: Outcome) -> dict[str, Any]:
     return entry
 
 
-def _is_bad_request(error: BotoCoreError | ClientError) -> bool:
-    return (
-        isinstance(error, ClientError)
-        and error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.BAD_REQUEST
-    )
+def _blames_entries(error: BotoCoreError | ClientError) -> bool:
+    if isinstance(error, ClientError):
+        # botocore gives the code of SQS's older protocol, whose names begin so.
+        return _reason(error).removeprefix("AWS.SimpleQueueService.") in _BLAMES_ENTRIES
+    return isinstance(error, ParamValidationError)
 
 
 def _reason(error: BotoCoreError | ClientError) -> str:
