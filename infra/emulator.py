@@ -31,8 +31,8 @@ MAX_REQUEST_BYTES = 6 * 1024 * 1024
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 
 # Where this process is killed, it can't end the emulator: prctl(PR_SET_PDEATHSIG, SIGTERM) lets Linux do so, and the
-# emulator then ends the runtime. Linux takes the parent to be the thread that started the process, so that a thread
-# that lasts as long as this process must do it.
+# runtime ends with it, or with the event that it has in hand. Linux takes the parent to be the thread that started the
+# process, so that a thread that lasts as long as this process must do it.
 _LET_DIE = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 _DIE_WITH_PARENT = [sys.executable, "-I", "-S", "-c", _LET_DIE]
 _starter = ThreadPoolExecutor(1)
@@ -190,9 +190,11 @@ class RuntimeInterfaceEmulator:
                 return
             # Whoever waits for an answer learns of the end before this is through, and may start anew at once.
             log_thread = self._log_thread
+            # Neither must outlive the other for a moment: the emulator would answer, the runtime would fill the log.
+            process.send_signal(signal.SIGSTOP)
             # The runtime has a process group of its own; what it shares with the emulator is the session.
             while members := list(_session_members(process.pid)):
-                for pid in members:
+                for pid in sorted(members, key=process.pid.__eq__):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 process.poll()

@@ -263,9 +263,9 @@ def test_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, changed, stat
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_ended_command_leaves_no_process_behind(code, tmp_path, number, status):
+def test_ended_command_leaves_no_process_behind(tmp_path, number, status):
     (tmp_path / "lambda_fn").mkdir()
-    (tmp_path / "lambda_fn" / "http_api.py").write_text((code / "obedient.py").read_text())
+    (tmp_path / "lambda_fn" / "http_api.py").write_text(HANDLER.replace("time.sleep(60)", "time.sleep(3)"))
     (tmp_path / "event.json").write_text('{"do": "sleep"}')
     options = ["--code", str(tmp_path), "--event", str(tmp_path / "event.json")]
     command = [sys.executable, "-m", "infra.local", "invoke", "ScoreFunction", *options]
