@@ -58,6 +58,12 @@ serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, 
 	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
 	@.venv-sam/bin/python -m infra.local serve --code $(BUILD)/function --port $(PORT)
 
+.PHONY: bench
+bench: .venv/ready ## the function and the model file against bare code, scikit-learn and, where installed, shap
+	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
+	@$(BIN)/python -m benchmarks --build $(BUILD)
+
 .PHONY: notebook
 notebook: .venv/ready ## the notebook's full grid, and its models compared and exported: an hour on two cores [DATA=auto]
 	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid notebook

@@ -1,0 +1,82 @@
+"""Time warm requests: the handler with its log line and metrics, against bare decoding, scoring and encoding.
+
+`benchmarks.__main__` runs this among the packed function's own packages, with standard output, where the function logs
+and writes its metrics, unbuffered as on Lambda. The figures go into a file.
+
+    python benchmarks/handler.py MODEL EVENT OUT
+"""
+
+import json
+import sys
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import onnxruntime
+from timing import interleaved
+
+from lambda_fn import http_api
+from lambda_fn.sample import sample_row
+
+BATCH = 1_000
+
+
+class Bare:
+    """What a handler does at least: decode with a type, make the array, run the model, encode. It checks nothing."""
+
+    def __init__(self, path, names):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        # Features may have any name, which a field of Python may not.
+        fields = {f"f{column}": name for column, name in enumerate(names)}
+        row = msgspec.defstruct("Row", [(field, float) for field in fields], rename=fields, gc=False)
+        prediction = msgspec.defstruct("Prediction", [("probability", float), ("label", int)])
+        self._decode = msgspec.json.Decoder(msgspec.defstruct("Payload", [("instances", list[row])])).decode
+        self._encode = msgspec.json.Encoder().encode
+        self._prediction, self._width, self._explain = prediction, len(names), np.array(False)
+
+    def answer(self, event):
+        """Answer as plainly as can be."""
+        instances = self._decode(event["body"]).instances
+        values = chain.from_iterable(map(msgspec.structs.astuple, instances))
+        rows = np.fromiter(values, np.float32, len(instances) * self._width).reshape(-1, self._width)
+        inputs = {"features": rows, "explain": self._explain}
+        probability, label = self._session.run(("probability", "label"), inputs)
+        predictions = list(map(self._prediction, probability.tolist(), label.tolist()))
+        return {"statusCode": 200, "body": self._encode({"predictions": predictions}).decode()}
+
+
+def main():
+    model, event_path, out = sys.argv[1:]
+    event = json.loads(Path(event_path).read_text())
+    context = SimpleNamespace(aws_request_id="6f1d1a5c-6e5b-4d3a-9d55-0c3a3e3a1d2b")
+    card = http_api._card
+    row = sample_row(card)
+    bare = Bare(model, [feature.name for feature in card.features])
+
+    def handler(event):
+        answer = http_api.handler(event, context)
+        assert answer["statusCode"] == 200, answer["body"]
+        return answer
+
+    def ask(rows, **options):
+        return event | {"body": json.dumps({"instances": [row] * rows, **options})}
+
+    one, many, explained = ask(1), ask(BATCH), ask(1, explain=True)
+    theirs, ours = (json.loads(score(many)["body"])["predictions"] for score in (bare.answer, handler))
+    assert [p["probability"] for p in theirs] == [p["probability"] for p in ours]
+    figures = {
+        "one_row": interleaved(
+            {"handler": lambda: handler(one), "bare": lambda: bare.answer(one)}, turns=100, calls=20
+        ),
+        "batch": interleaved({"handler": lambda: handler(many), "bare": lambda: bare.answer(many)}, turns=30, calls=1),
+        "explained": interleaved({"handler": lambda: handler(explained)}, turns=100, calls=10),
+    }
+    Path(out).write_text(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
