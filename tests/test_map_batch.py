@@ -1,0 +1,121 @@
+"""Batches of a Step Functions map: an outcome for each item, in order, within what Step Functions takes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MAX_STATE_BYTES = 262_144  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+ATOL = 1e-6
+
+
+@pytest.fixture(scope="module")
+def module(load_handler):
+    return load_handler("map_batch")
+
+
+@pytest.fixture
+def score(module, context):
+    """Hand items to the function, as JSON makes them."""
+
+    def score(items):
+        outcomes = module.handler({"Items": items, "BatchInput": {}}, context)
+        return json.loads(json.dumps(outcomes, allow_nan=False))
+
+    return score
+
+
+@pytest.fixture
+def instances(rows):
+    return rows.to_dict("records")
+
+
+def as_text(row):
+    return {name: str(value) for name, value in row.items()}
+
+
+def test_items_are_scored_in_order(score, instances, pipeline, rows):
+    outcomes = score(instances[:50])
+
+    expected = pipeline.predict_proba(rows[:50])[:, 1]
+    np.testing.assert_allclose([outcome["probability"] for outcome in outcomes], expected, rtol=0, atol=ATOL)
+
+
+def test_numbers_may_be_text_as_csv_leaves_them(score, instances):
+    assert score([as_text(row) for row in instances[:9]]) == score(instances[:9])
+
+
+def test_bad_item_gets_its_problem_and_the_others_their_scores(score, instances):
+    items = [instances[0], instances[1] | {"age": "x"}, instances[2], "row", instances[3]]
+
+    outcomes = score(items)
+
+    assert ["probability" in outcome for outcome in outcomes] == [True, False, True, False, True]
+    assert [outcome.get("errors", [{}])[0].get("pointer") for outcome in outcomes] == [None, "/age", None, "", None]
+    assert outcomes[2] == score([instances[2]])[0]
+
+
+def test_only_bad_items(score):
+    assert [outcome["title"] for outcome in score([{}, None, 3])] == ["Invalid values"] * 3
+
+
+def test_no_items_no_outcomes(score):
+    assert score([]) == []
+
+
+@pytest.mark.parametrize("identity", ["7", 7, None])
+def test_outcome_carries_the_items_id(score, instances, identity):
+    good, bad = score([instances[0] | {"ID": identity}, {"ID": identity}])
+
+    assert good["ID"] == bad["ID"] == identity
+    assert "probability" in good
+    assert bad["title"] == "Invalid values"
+
+
+def test_unknown_column_is_named(score, instances):
+    (outcome,) = score([instances[0] | {"name": "x"}])
+
+    assert outcome["errors"] == [{"pointer": "/name", "detail": "is unknown"}]
+
+
+def test_outcomes_of_a_full_batch_are_within_the_limit(score, instances):
+    batcher = json.loads(Path("infra/batch_scoring.asl.json").read_text())["States"]["ScoreCSV"]["ItemBatcher"]
+    long = "x" * 200
+    worst = {long + str(i): 1 for i in range(60)} | {"ID": "y" * 300}
+    items = [worst] * batcher["MaxItemsPerBatch"]
+
+    outcomes = score(items)
+
+    assert len(json.dumps(outcomes)) < MAX_STATE_BYTES
+    assert all(len(outcome["errors"]) == 5 for outcome in outcomes)
+    assert outcomes[0]["detail"] == f"{24 + 60} wrong fields or values"
+    assert len(json.dumps(score(instances[: batcher["MaxItemsPerBatch"]]))) < MAX_STATE_BYTES
+
+
+@pytest.mark.parametrize("event", [None, [], {}, {"Items": None}, {"Items": {"age": 30}}])
+def test_event_without_items_is_refused(module, context, event):
+    with pytest.raises(module.BatchFailed, match="as ItemBatcher makes it"):
+        module.handler(event, context)
+
+
+def test_unforeseen_error_quotes_nothing(module, score, instances, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ZeroDivisionError("a value of 47174")
+
+    monkeypatch.setattr(module._predictor, "predict", fail)
+
+    with pytest.raises(module.BatchFailed, match=r"\AZeroDivisionError: the log says where\Z"):
+        score(instances[:1])
+
+    out = capsys.readouterr().out
+    assert "the batch failed" in out
+    assert "47174" not in out
+
+
+def test_metrics_count_rows_scored_and_refused(score, instances, capsys):
+    score([*instances[:7], {}])
+    score([{}])
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    assert [(line.get("RowsScored", 0), line["RowsRefused"]) for line in lines] == [(7, 1), (0, 1)]
