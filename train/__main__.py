@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from train import dataset, fairness, files, report, schema
+from train import dataset, fairness, files, schema
 from train.calibration import METHODS
 from train.card import build_card
 from train.evaluate import evaluate
@@ -229,6 +229,8 @@ def main() -> None:
                 data, options.out, options.grid, options.exclude_protected, options.jobs, costs, options.calibration
             )
         print(summary(metrics, options.out), flush=True)
+        from train import report  # matplotlib, which takes a second, only once there is something to draw
+
         print(f"Model card: {report.write(options.out)}")
     except DataError as error:
         parser.exit(2, f"{parser.prog}: {options.data}: {error}\n")

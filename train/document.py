@@ -76,7 +76,7 @@ code { font-size: .9em; background: #f2f2f2; padding: .1em .3em; border-radius: 
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
 caption { caption-side: top; text-align: left; font-weight: 600; padding-bottom: .3rem; }
-th, td { padding: .25rem .55rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
+th, td { padding: .25rem .45rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
 th { border-bottom: 2px solid #888; }
 th:first-child, td:first-child, .words-2 th:nth-child(2), .words-2 td:nth-child(2) { text-align: left; }
 .words-1 td { white-space: nowrap; }

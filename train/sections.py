@@ -339,7 +339,12 @@ def _calibration(m: Material) -> list[Block]:
         Text(
             "Two calibrations were tried on cross-validated predictions of the training part. One is taken where it "
             "lowers the Brier score by more than that gain's standard error and doesn't raise the log loss, which "
-            "counts a certainty that proves false for what it is."
+            "counts a certainty that proves false for what it is. "
+            + (
+                "Neither does, so the forest's own probabilities stand."
+                if calibration["chosen"] == "none"
+                else f"Here that is {calibration['chosen']}; the probabilities above are after it."
+            )
             if asked == "auto"
             else f"The calibration was set by hand: {asked}. For comparison, on cross-validated predictions of the "
             "training part:"
