@@ -1,0 +1,226 @@
+"""What Lambda would bill: durations of the packed functions in containers with Lambda's memory and processor share.
+
+``python -m benchmarks.billed`` needs a Docker engine, prints the tables of docs/cost.md, and writes build/billed.json.
+Lambda gives 1,769 MB one processor and less memory less of it in proportion
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html); Docker holds a container to such a share.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from infra.base_image import ensure_image, image_name
+from infra.emulator import INVOKE_PATH
+from infra.runtime import emulator_binary
+from infra.template import read_function
+
+MEMORY = (256, 512)
+MEGABYTES_PER_PROCESSOR = 1769
+SQS_SECONDS = (
+    0.02  # taken for a call: SQS says "tens or low hundreds of milliseconds" (https://aws.amazon.com/sqs/faqs/)
+)
+ROW = Path("tests/events/direct.json")
+
+# Dollars, US East (N. Virginia), first tier, no free tier; docs/cost.md names date and sources.
+GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
+MILLION = {"invocation": 0.20, "http": 1.00, "sqs": 0.40, "fifo": 0.50, "express": 1.00, "transition": 25.0}
+EXPRESS_GB_SECOND = 0.00001667
+LOG_GB = 0.50
+LAMBDA_LINES = 330  # bytes of START, END and REPORT
+ACCESS_LINE = 300  # bytes of the API's access log, in the template's format
+
+
+@contextmanager
+def container(function, code, memory, variables):
+    """Run a function's container; gives its id and address."""
+    environment = {
+        "_HANDLER": function.handler,
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        **function.environment,
+        **variables,
+    }
+    options = [f"--memory={memory}m", f"--memory-swap={memory}m", f"--cpus={memory / MEGABYTES_PER_PROCESSOR:.4f}"]
+    mounts = [f"{code.resolve()}:/var/task:ro", f"{emulator_binary()}:/var/rapid/aws-lambda-rie:ro"]
+    command = ["docker", "run", "--detach", "--rm", "--publish=127.0.0.1::8080", *options]
+    command += [f"--volume={mount}" for mount in mounts]
+    command += [f"--env={name}={value}" for name, value in environment.items()]
+    command += ["--entrypoint=/var/rapid/aws-lambda-rie", image_name(), "/var/runtime/bootstrap"]
+    identity = run(command)
+    try:
+        address = run(["docker", "port", identity, "8080"]).splitlines()[0]
+        yield identity, f"http://{address}{INVOKE_PATH}"
+    finally:
+        run(["docker", "rm", "--force", identity])
+
+
+def run(command):
+    return subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ).stdout.strip()
+
+
+def invoke(url, event):
+    request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json"})
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(request, timeout=120) as response:
+                answer = json.load(response)
+            break
+        except (ConnectionError, urllib.error.URLError):  # it does not listen yet
+            time.sleep(0.05)
+    if isinstance(answer, dict) and (answer.get("errorMessage") or answer.get("batchItemFailures")):
+        raise SystemExit(f"the function failed: {answer}")
+
+
+def measure(function, code, memory, event, repeats, variables):
+    """Return the first duration, the mean of the others (all in ms) and the log's bytes per invocation."""
+    with container(function, code, memory, variables) as (identity, url):
+        for _ in range(repeats + 1):
+            invoke(url, event() if callable(event) else event)
+        time.sleep(0.5)
+        log = run(["docker", "logs", identity])
+    first, *others = map(float, re.findall(r"\tDuration: ([\d.]+) ms", log))
+    assert len(others) == repeats
+    lines = [line for line in log.splitlines() if line.startswith("{")]
+    billed = [int(duration) + 1 for duration in others]
+    return {
+        "first": first,
+        "mean": statistics.mean(others),
+        "median": statistics.median(others),
+        "billed": statistics.mean(billed),
+        "log": sum(len(line) + 1 for line in lines) / (repeats + 1) + LAMBDA_LINES,
+    }
+
+
+class ResultsQueue(BaseHTTPRequestHandler):
+    """SQS as far as the function meets it; moto's queue takes longer the more it holds."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else head and body of an answer are 40 ms apart
+
+    def do_POST(self):
+        """Take a batch of messages."""
+        entries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Entries"]
+        time.sleep(SQS_SECONDS)
+        taken = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
+        answer = json.dumps({"Successful": taken}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@contextmanager
+def results_queue(host):
+    """Run a results queue; gives the function's variables."""
+    with ThreadingHTTPServer((host, 0), ResultsQueue) as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        address = f"http://{host}:{server.server_port}"
+        yield {"RESULTS_QUEUE_URL": f"{address}/012345678912/results.fifo", "AWS_ENDPOINT_URL_SQS": address}
+        server.shutdown()
+
+
+def messages(count, row):
+    """Return a function that makes batches, with ids as SQS gives them: the results queue drops those that repeat."""
+    numbers = iter(range(10**9))
+    body = json.dumps({"instances": [row]})
+
+    def event():
+        records = [
+            {"messageId": f"{next(numbers):036d}", "body": body, "attributes": {}, "messageAttributes": {}}
+            for _ in range(count)
+        ]
+        return {"Records": records}
+
+    return event
+
+
+def cases(row):
+    """Each case: its name, function, rows in an invocation, event, repeats."""
+    items = [{name: str(value) for name, value in row.items()} for _ in range(100)]
+    one = {"version": "2.0", "rawPath": "/predict", "headers": {"content-type": "application/json"}}
+    one |= {"requestContext": {"http": {"method": "POST", "path": "/predict"}, "requestId": "a", "stage": "$default"}}
+    plain, explained = ({"instances": [row], "explain": explain} for explain in (False, True))
+    return [
+        ("HTTP", "ScoreFunction", 1, one | {"body": json.dumps(plain), "isBase64Encoded": False}, 200),
+        ("HTTP, explained", "ScoreFunction", 1, one | {"body": json.dumps(explained), "isBase64Encoded": False}, 200),
+        ("SQS, batches of 10", "QueueScoreFunction", 10, messages(10, row), 50),
+        ("SQS, batches of 100", "QueueScoreFunction", 100, messages(100, row), 30),
+        ("bulk, batches of 100", "BatchScoreFunction", 100, {"Items": items}, 100),
+    ]
+
+
+def around(case):
+    """Dollars per million rows for what is neither Lambda nor logs."""
+    if case.startswith("HTTP"):
+        return MILLION["http"]
+    if case.startswith("SQS"):
+        # By tens: a request is sent, received and deleted; an outcome sent, received and deleted.
+        return 3 * MILLION["sqs"] / 10 + 3 * MILLION["fifo"] / 10
+    # A child workflow for each hundred: its start, its request, and 100 ms (what is less counts so) of 64 MB.
+    return (MILLION["transition"] + MILLION["express"] + 1e6 * 0.1 * 64 / 1024 * EXPRESS_GB_SECOND) / 100
+
+
+def cost(case, rows, memory, measured, architecture):
+    """Dollars per million rows, in parts."""
+    invocations = 1e6 / rows
+    parts = {
+        "requests": MILLION["invocation"] / rows,
+        "duration": invocations * measured["billed"] / 1e3 * memory / 1024 * GB_SECOND[architecture],
+        "around": around(case),
+        "logs": invocations * (measured["log"] + ACCESS_LINE * case.startswith("HTTP")) / 1e9 * LOG_GB,
+    }
+    return parts | {"sum": sum(parts.values())}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.billed", description=__doc__.partition("\n")[0])
+    parser.add_argument("--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("build/billed.json"), help="(%(default)s)")
+    options = parser.parse_args()
+    print(ensure_image())
+    (network,) = json.loads(run(["docker", "network", "inspect", "bridge"]))[0]["IPAM"]["Config"]
+    host = network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1"
+    row = json.loads(ROW.read_text())["instances"][0]
+    results = []
+    print("\n| case | MB | first, ms | mean of the others | median | billed | log, bytes |")
+    print("|---|---|---|---|---|---|---|")
+    with results_queue(host) as queue:
+        for memory in MEMORY:
+            for case, name, rows, event, repeats in cases(row):
+                variables = queue if name == "QueueScoreFunction" else {}
+                measured = measure(read_function(name), options.code, memory, event, repeats, variables)
+                results.append({"case": case, "memory": memory, "rows": rows, **measured})
+                numbers = [f"{measured[key]:.1f}" for key in ("first", "mean", "median", "billed")]
+                print(f"| {case} | {memory} | {' | '.join(numbers)} | {measured['log']:.0f} |", flush=True)
+    print("\n| case | MB | processor | requests | duration | around | logs | $ per million |")
+    print("|---|---|---|---|---|---|---|---|")
+    for result in results:
+        for architecture in GB_SECOND:
+            parts = cost(result["case"], result["rows"], result["memory"], result, architecture)
+            dollars = " | ".join(f"{value:.3f}" for value in parts.values())
+            print(f"| {result['case']} | {result['memory']} | {architecture} | {dollars} |")
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
