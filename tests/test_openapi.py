@@ -196,7 +196,6 @@ def test_schemathesis_finds_nothing(function, described, tmp_path):
         "--phases=examples,coverage,fuzzing",
         f"--max-examples={CASES}",
         "--generation-deterministic",
-        "--generation-database=none",
         "--continue-on-failure",
         "--report=ndjson",
         f"--report-ndjson-path={report}",
@@ -211,7 +210,7 @@ def test_schemathesis_finds_nothing(function, described, tmp_path):
     cases = Counter()
     for line in report.read_text().splitlines():
         if scenario := json.loads(line).get("ScenarioFinished"):
-            cases[scenario["recorder"]["label"]] += len(scenario["recorder"]["cases"])
+            cases[scenario["recorder"]["label"]] += len(scenario["recorder"].get("cases", ()))
     for path, method in operations(described):
         varied = method == "post" or "{" in path
         assert cases[f"{method.upper()} {path}"] >= (CASES if varied else 10)
