@@ -211,7 +211,7 @@ def test_no_other_threshold_costs_less(scored, costs_of):
 
     assert 0 < threshold < 1
     assert float(np.float32(threshold)) == threshold
-    others = [cost_at(y, probability, other, *costs_of) for other in [*probability, 1.1]]
+    others = [cost_at(y, probability, other, *costs_of) for other in [*probability.astype(np.float32), 1.1]]
     assert cost_at(y, probability, threshold, *costs_of) == pytest.approx(min(others), abs=1e-12)
 
 
