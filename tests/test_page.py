@@ -20,6 +20,7 @@ from lambda_fn.schema import Schema
 from tests import gateway
 
 HOSTILE = "</script><script>alert(1)</script><!--<b> \"quoted\" 'quoted' & @@CARD@@ @@TITLE@@ $& \u2028 ünï 信用 🙂"
+HOSTILE += " " + "long" * 30
 BROWSER = {
     "executable_path": shutil.which("chromium"),
     "args": [
@@ -430,6 +431,8 @@ def test_page_of_an_odd_card_scores_and_runs_nothing(browser, model, model_path,
         assert answer["predictions"][0]["probability"] == shown(page)
         assert json.loads(ran.stdout) == answer
         assert page.locator("#reasons .value").first.inner_text()
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
         for column in range(8):
             page.locator(f"#field-{column}").evaluate("field => { field.value = 'wrong'; }")
