@@ -159,7 +159,7 @@ def _use() -> list[Block]:
             (
                 "**Not for applicants.** It reads the behaviour of an open account; an applicant has none.",
                 "**One bank, one crisis.** The source describes card holders of one Taiwanese bank from April to "
-                "September 2005, before a card debt crisis reached its peak. Amounts are in dollars of that time. "
+                "September 2005, before a card debt crisis reached its peak; amounts are in its dollars of then. "
                 "Elsewhere and today, both ranking and probabilities have to be measured anew: see `train.drift`.",
                 "**No test in time.** All clients are of the same months, and training and test part are drawn from "
                 "them at random. Nothing here shows how the model ages.",
