@@ -58,6 +58,11 @@ serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, 
 	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
 	@.venv-sam/bin/python -m infra.local serve --code $(BUILD)/function --port $(PORT)
 
+.PHONY: queue-demo
+queue-demo: .venv/ready ## ten messages through queues and the packed function, no AWS account
+	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
+	@$(BIN)/python -m infra.queue_demo --code $(BUILD)/function
+
 .PHONY: bench
 bench: .venv/ready ## the function and the model file against bare code, scikit-learn and, where installed, shap
 	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -66,6 +67,12 @@ class LocalQueues:
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         return not any(int(count) for count in self._attributes(self.requests, *names).values())
 
+    def close(self) -> None:
+        """Delete the queues: within a process, all servers of moto's share theirs."""
+        for queue in (self.requests, self.dead_letters, self.results):
+            self.sqs.delete_queue(QueueUrl=queue)
+        self.sqs.close()
+
     def _create(self, name: str, **attributes: str) -> str:
         url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         return url
@@ -80,9 +87,17 @@ class LocalQueues:
 @contextlib.contextmanager
 def local_queues(visibility_seconds: int, max_receives: int) -> Iterator[LocalQueues]:
     """Run moto's server on a free port, with the queues."""
+    requests = logging.getLogger("werkzeug")  # it would write a line for each call
+    level = requests.level
+    requests.setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
-        yield LocalQueues("http://{}:{}".format(*server.get_host_and_port()), visibility_seconds, max_receives)
+        queues = LocalQueues("http://{}:{}".format(*server.get_host_and_port()), visibility_seconds, max_receives)
+        try:
+            yield queues
+        finally:
+            queues.close()
     finally:
         server.stop()
+        requests.setLevel(level)

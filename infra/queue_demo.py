@@ -7,6 +7,7 @@ import argparse
 import io
 import json
 import sys
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
 from infra.event_source import EventSource
 from infra.local_queues import LocalQueues, local_queues
 from infra.template import read_function
+from lambda_fn.metadata import ModelCard
 from lambda_fn.model import Model, ModelError
+from lambda_fn.payload import Decoder
+from lambda_fn.sample import sample_row
 
 
 def demo_messages(model: Model) -> list[tuple[str, str]]:
-    """Make ten messages out of the model's own golden rows, each with what it is."""
-    names = [feature.name for feature in model.card.features]
-    row, *others = [dict(zip(names, values, strict=True)) for values in model.card.golden.rows[:6]]
-    first = names[0]
+    """Make ten messages out of the model file's sample row and golden rows, each with what it is."""
+    row, *others = _legal_rows(model.card)
+    first = model.card.features[0].name
     without_first = {name: value for name, value in row.items() if name != first}
     request = json.dumps({"instances": [row]})
     notification = {"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:demo", "Message": request}
@@ -37,6 +40,15 @@ def demo_messages(model: Model) -> list[tuple[str, str]]:
         (f"{first} as text", json.dumps({"instances": [row | {first: "many"}]})),
         ("no rows at all", json.dumps({"instances": []})),
     ]
+
+
+def _legal_rows(card: ModelCard) -> list[dict[str, float]]:
+    """Return six rows that a client could send, as not every golden row is; few different ones come again."""
+    names = [feature.name for feature in card.features]
+    golden = [dict(zip(names, values, strict=True)) for values in card.golden.rows]
+    _, faults = Decoder(card).convert_items(golden)
+    legal = [row for row, found in zip(golden, faults, strict=True) if not found]
+    return list(islice(cycle([sample_row(card), *legal]), 6))
 
 
 def run(queues: LocalQueues, code: Path, bodies: list[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,207 @@
+"""The state machine on moto's interpreter of the States Language, with S3 and the packed function under the emulator.
+
+moto 5.2.5 lacks pieces of the Distributed Map, and `for_moto` says what stands in for each:
+
+- ItemBatcher: a batch is made for each item by ItemSelector, or, for JSON Lines, by the test before S3 (as
+  `batches` does, within the same two limits);
+- InputType JSONL: the test hands over a JSON array;
+- ExecutionType EXPRESS: STANDARD;
+- whole numbers as ToleratedFailurePercentage: the same with a decimal point, and moto never counts failed batches;
+- one emulator takes one event at a time, so that MaxConcurrency is 1;
+- ResultWriter writes a manifest alone and takes no WriterConfig: outcomes are read from the map's output.
+
+The definition as it is deployed is checked against the States Language by cfn-lint (E3601), through the template that
+holds it, as CloudFormation would.
+"""
+
+import copy
+import csv
+import io
+import json
+import re
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import botocore.session
+import numpy as np
+import pytest
+import yaml
+from cfnlint.api import lint_all
+from moto import mock_aws
+
+from infra.emulator import RuntimeInterfaceEmulator
+from infra.template import read_function, read_template
+
+DEFINITION = Path("infra/batch_scoring.asl.json").read_text(encoding="utf-8")
+STATES = json.loads(DEFINITION)["States"]
+MAPS = {name: state for name, state in STATES.items() if state["Type"] == "Map"}
+MAX_PAYLOAD_BYTES = 262_144
+ATOL = 1e-6
+
+
+def substituted(**substitutions):
+    return json.loads(re.sub(r"\$\{(\w+)\}", lambda match: substitutions[match[1]], DEFINITION))
+
+
+def batches(items, batcher):
+    """Cut items as ItemBatcher does."""
+    batch = []
+    for item in items:
+        larger = len(json.dumps({"Items": [*batch, item]})) > batcher["MaxInputBytesPerBatch"]
+        if batch and (larger or len(batch) == batcher["MaxItemsPerBatch"]):
+            yield {"Items": batch}
+            batch = []
+        batch.append(item)
+    yield {"Items": batch}
+
+
+def for_moto(definition):
+    """Put what moto has in the place of what it lacks."""
+    definition = copy.deepcopy(definition)
+    for name in MAPS:
+        state = definition["States"][name]
+        del state["ItemBatcher"]
+        del state["ResultWriter"]
+        state["MaxConcurrency"] = 1
+        state["ToleratedFailurePercentage"] = float(state["ToleratedFailurePercentage"])
+        state["ItemProcessor"]["ProcessorConfig"]["ExecutionType"] = "STANDARD"
+    definition["States"]["ScoreCSV"]["ItemSelector"] = {"Items.$": "States.Array($$.Map.Item.Value)"}
+    definition["States"]["ScoreJSONLines"]["ItemReader"]["ReaderConfig"]["InputType"] = "JSON"
+    return definition
+
+
+@pytest.fixture(scope="module")
+def emulator(package):
+    with RuntimeInterfaceEmulator(read_function("BatchScoreFunction"), package, log=io.StringIO()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def cloud(emulator, monkeypatch):
+    """The machine and its bucket: `put` an object, `run` with an input."""
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "local")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", emulator.endpoint)  # the emulator speaks Lambda's API
+    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+        session = botocore.session.get_session()
+        s3, machines = (session.create_client(name, region_name="us-east-1") for name in ("s3", "stepfunctions"))
+        s3.create_bucket(Bucket="batches")
+        definition = for_moto(substituted(BatchBucket="batches", BatchScoreFunctionArn="function"))
+        arn = machines.create_state_machine(
+            name="batch-scoring", definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/r"
+        )["stateMachineArn"]
+
+        def run(**input):
+            execution = machines.start_execution(stateMachineArn=arn, input=json.dumps(input))["executionArn"]
+            while (result := machines.describe_execution(executionArn=execution))["status"] == "RUNNING":
+                time.sleep(0.02)
+            return result
+
+        yield SimpleNamespace(put=lambda key, body: s3.put_object(Bucket="batches", Key=key, Body=body), run=run)
+
+
+@pytest.fixture
+def table(rows):
+    """Twelve clients with ids; the fourth and the last can't be scored."""
+    items = [{"ID": str(1000 + i)} | row for i, row in enumerate(rows[:12].to_dict("records"))]
+    items[3]["age"] = ""
+    items[11]["sex"] = 7
+    return items
+
+
+def test_csv_object_is_scored_row_by_row(cloud, table, pipeline, rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]))
+    writer.writeheader()
+    writer.writerows(table)
+    cloud.put("clients.csv", text.getvalue().encode())
+
+    result = cloud.run(key="clients.csv")
+
+    assert result["status"] == "SUCCEEDED"
+    check(json.loads(result["output"]), table, pipeline, rows)
+
+
+def test_json_lines_are_scored_batch_by_batch(cloud, table, pipeline, rows):
+    batcher = STATES["ScoreJSONLines"]["ItemBatcher"] | {"MaxItemsPerBatch": 5}
+    cloud.put("clients.jsonl", json.dumps(list(batches(table, batcher))).encode())
+
+    result = cloud.run(key="clients.jsonl")
+
+    assert result["status"] == "SUCCEEDED"
+    output = json.loads(result["output"])
+    assert [len(outcomes) for outcomes in output] == [5, 5, 2]
+    check(output, table, pipeline, rows)
+
+
+def check(output, table, pipeline, rows):
+    outcomes = [outcome for batch in output for outcome in batch]
+    assert [outcome["ID"] for outcome in outcomes] == [item["ID"] for item in table]
+    bad = [index for index, outcome in enumerate(outcomes) if "title" in outcome]
+    assert bad == [3, 11]
+    assert [outcomes[index]["errors"][0]["pointer"] for index in bad] == ["/age", "/sex"]
+    good = [index for index in range(len(table)) if index not in bad]
+    expected = pipeline.predict_proba(rows[: len(table)])[good, 1]
+    np.testing.assert_allclose([outcomes[index]["probability"] for index in good], expected, rtol=0, atol=ATOL)
+
+
+@pytest.mark.parametrize("input", [{}, {"key": "clients.xlsx"}, {"key": "csv"}, {"key": 7}])
+def test_other_input_fails_with_what_is_allowed(cloud, input):
+    result = cloud.run(**input)
+
+    assert (result["status"], result["error"]) == ("FAILED", "UnknownFormat")
+    assert '{"key": NAME}' in result["cause"]
+
+
+def test_missing_object_fails_the_run(cloud):
+    assert cloud.run(key="none.csv")["status"] == "FAILED"
+
+
+def test_definition_is_valid_states_language():
+    template = read_template()["Resources"]["BatchScoring"]["Properties"]
+    assert template["DefinitionUri"] == "infra/batch_scoring.asl.json"
+
+    def faults(definition):
+        machine = {"Definition": definition, "RoleArn": "arn:aws:iam::123456789012:role/r"}
+        resources = {"Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine}}
+        found = lint_all(yaml.safe_dump({"Resources": resources}))
+        return [match.rule.id for match in found if not match.rule.id.startswith("I")]
+
+    definition = substituted(
+        BatchBucket="batches", BatchScoreFunctionArn="arn:aws:lambda:eu-west-1:123456789012:function:f"
+    )
+    assert faults(definition) == []
+    assert faults(definition | {"StartAt": "Nowhere"}) == ["E3601"]
+    del definition["States"]["ScoreCSV"]["ItemProcessor"]["StartAt"]
+    assert set(faults(definition)) == {"E3601"}
+
+
+@pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
+def test_full_batch_is_under_the_payload_limit(state, rows):
+    batcher = state["ItemBatcher"]
+
+    assert batcher["MaxInputBytesPerBatch"] < MAX_PAYLOAD_BYTES
+    # The count, not the bytes, ends a batch of ordinary rows, even where each number has seven digits.
+    item = {name: "-1000000" for name in rows.columns} | {"ID": "1000000"}
+    assert [len(batch["Items"]) for batch in batches([item] * 250, batcher)] == [100, 100, 50]
+
+
+@pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
+def test_some_batches_may_fail_and_all_outcomes_are_written(state):
+    assert 0 < state["ToleratedFailurePercentage"] < 100
+    assert state["MaxConcurrency"] > 0
+    assert state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+    writer = state["ResultWriter"]
+    assert (writer["Parameters"], writer["WriterConfig"]) == (
+        {"Bucket": "${BatchBucket}", "Prefix": "scores"},
+        {"Transformation": "FLATTEN", "OutputType": "JSONL"},
+    )
+
+
+def test_both_formats_are_treated_alike():
+    csv_map, lines_map = (
+        json.loads(json.dumps(state).replace(name, "Score")) for name, state in copy.deepcopy(MAPS).items()
+    )
+    assert csv_map.pop("ItemReader") != lines_map.pop("ItemReader")
+    assert csv_map == lines_map

@@ -1,0 +1,32 @@
+import pytest
+
+from infra.queue_demo import demo_messages, main
+
+
+def test_ten_messages_come_out_with_their_outcomes(package, capsys):
+    main(["--code", str(package)])
+
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(1, 11)]
+    assert err == ""
+    assert all("probability 0." in line for line in lines[:6])
+    assert lines[0].partition("probability")[2] == lines[1].partition("probability")[2]
+    assert lines[5].partition("probability")[2] == lines[0].partition("probability")[2]
+    assert lines[2].count("probability") == 3
+    assert "Not JSON" in lines[6]
+    assert all("Invalid values: /instances" in line for line in lines[7:])
+
+
+def test_messages_are_fit_for_any_model_file(model):
+    messages = demo_messages(model)
+
+    assert len(messages) == 10
+    assert len({name for name, _ in messages}) == 9
+
+
+def test_missing_package_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--code", str(tmp_path)])
+
+    assert "model.onnx" in capsys.readouterr().err
