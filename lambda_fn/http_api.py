@@ -170,19 +170,19 @@ def _infer(request: Request) -> Response:
     started = perf_counter()
     from lambda_fn.open_inference import InferenceError, infer
 
-    json_size = request.headers.get(_INFERENCE_SIZE)
-    if json_size is None:
+    announced = request.headers.get(_INFERENCE_SIZE)
+    if announced is None:
         _require_json(request)
     try:
-        inference = infer(_model, _decoder, request.body(), json_size)
+        inference = infer(_model, _decoder, request.body(), announced)
     except InferenceError as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from error
-    _metrics.scored(inference.scores, perf_counter() - started)
-    if inference.json_size is None:
-        _check_size(_escaped_size(inference.body))
-        return Response(inference.body)
-    _check_size(len(inference.body) * 4 // 3)
-    return Response(inference.body, _BINARY, {_INFERENCE_SIZE: str(inference.json_size)})
+    body, json_size, scores = inference
+    _check_size(_escaped_size(body) if json_size is None else len(body) * 4 // 3)
+    _metrics.scored(scores, perf_counter() - started)
+    if json_size is None:
+        return Response(body)
+    return Response(body, _BINARY, {_INFERENCE_SIZE: str(json_size)})
 
 
 def _model_route(name: str, version: str | None, action: str | None) -> Route:

@@ -169,6 +169,22 @@ def test_answer_too_large_for_lambda_is_refused(predict, function, monkeypatch):
     assert "send fewer instances" in refused(predict({"instances": [ROW] * 100}), 413)["detail"]
 
 
+@pytest.mark.parametrize("as_binary", [True, False])
+def test_tensors_too_large_for_lambda_are_refused_and_not_counted(
+    send, function, model, monkeypatch, capsys, as_binary
+):
+    monkeypatch.setattr(function, "MAX_ANSWER_BYTES", 5_000)
+    row = [ROW[feature.name] for feature in model.card.features]
+    tensor = {"name": "features", "datatype": "FP32", "shape": [1_000, len(row)], "data": row * 1_000}
+    request = {"inputs": [tensor], "parameters": {"binary_data_output": as_binary}}
+
+    response = send("POST", f"/v2/models/{model.card.name}/infer", json.dumps(request))
+
+    assert response["statusCode"] == 413
+    assert "send fewer" in json.loads(response["body"])["error"]
+    assert "RowsScored" not in capsys.readouterr().out
+
+
 # --- bodies ---------------------------------------------------------------------------------------------------------
 
 
