@@ -68,7 +68,7 @@ class FlakyQueue(BaseHTTPRequestHandler):
     """What stands between one function and the results queue: it forwards, and often fails."""
 
     # What befalls a round of calls, in an order drawn anew for each round.
-    ROUND = ("none",) * 23 + ("refuse call", "refuse entries", "lose reply") * 2 + ("kill before", "kill after")
+    ROUND = ("none",) * 38 + ("refuse call", "refuse entries", "lose reply") * 3 + ("kill before", "kill after")
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

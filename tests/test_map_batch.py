@@ -119,3 +119,10 @@ def test_metrics_count_rows_scored_and_refused(score, instances, capsys):
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
     assert [(line.get("RowsScored", 0), line["RowsRefused"]) for line in lines] == [(7, 1), (0, 1)]
+
+
+def test_sample_event_is_answered(module, context):
+    outcomes = module.handler(json.loads(Path("tests/events/map_batch.json").read_text(encoding="utf-8")), context)
+
+    assert [outcome["ID"] for outcome in outcomes] == ["242", "243", "244"]
+    assert ["probability" in outcome for outcome in outcomes] == [True, True, False]

@@ -3,6 +3,7 @@
 import json
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -364,3 +365,17 @@ def test_start_without_a_results_queue_says_what_is_missing(load_handler, monkey
 
     with pytest.raises(ValueError, match="RESULTS_QUEUE_URL is not set"):
         load_handler("queue")
+
+
+@pytest.mark.parametrize(
+    ("event", "answers"), [("sqs", ["predictions", "predictions", "errors"]), ("sqs_sns", ["predictions"])]
+)
+def test_sample_events_are_answered(event, answers, run):
+    records = json.loads(Path(f"tests/events/{event}.json").read_text(encoding="utf-8"))["Records"]
+
+    response, outcomes = run(*records)
+
+    assert response == {"batchItemFailures": []}
+    assert [outcomes[record["messageId"]].keys & {"predictions", "errors"} for record in records] == [
+        {answer} for answer in answers
+    ]

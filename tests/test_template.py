@@ -10,7 +10,7 @@ import pytest
 from cfnlint.api import lint_file
 
 from infra.template import read_template
-from lambda_fn import settings
+from lambda_fn import results_queue, settings
 
 TEMPLATE = read_template()
 RESOURCES = TEMPLATE["Resources"]
@@ -91,7 +91,132 @@ def test_message_that_keeps_failing_goes_to_the_dead_letter_queue():
 
 
 def test_results_queue_drops_doubles():
-    assert RESOURCES["ResultsQueue"]["Properties"]["FifoQueue"] is True
+    results, requests = (RESOURCES[name]["Properties"] for name in ("ResultsQueue", "RequestsQueue"))
+
+    assert results["FifoQueue"] is True
+    assert requests["VisibilityTimeout"] < 300  # so long does SQS know a deduplication id
+
+
+def test_results_queue_takes_what_the_function_sends():
+    assert RESOURCES["ResultsQueue"]["Properties"]["MaximumMessageSize"] == results_queue.MAX_BYTES
+    assert FUNCTIONS["QueueScoreFunction"]["Timeout"] * 1000 > 2 * results_queue.MAX_CALL_MILLISECONDS
+    assert FUNCTIONS["QueueScoreFunction"]["Environment"]["Variables"]["RESULTS_QUEUE_URL"] == {"Ref": "ResultsQueue"}
+
+
+def granted(role):
+    """What a role may do on which resource, beside its logs."""
+    policies = RESOURCES[role]["Properties"].get("Policies", [])
+    return {
+        (action, str(statement["Resource"]))
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+
+def test_queue_function_may_take_requests_and_send_results_and_nothing_else():
+    requests, results = (str({"Fn::GetAtt": [name, "Arn"]}) for name in ("RequestsQueue", "ResultsQueue"))
+    taking = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+
+    assert granted("QueueScoreRole") == {(action, requests) for action in taking} | {("sqs:SendMessage", results)}
+
+
+def test_scoring_needs_no_permission():
+    assert {FUNCTIONS[name]["Role"]["Fn::GetAtt"][0] for name in ("ScoreFunction", "BatchScoreFunction")} == {
+        "ScoreRole"
+    }
+    assert granted("ScoreRole") == set()
+
+
+def test_hook_may_ask_the_new_version_and_tell_codedeploy():
+    assert {action for action, _ in granted("PreTrafficRole")} == {
+        "lambda:InvokeFunction",
+        "codedeploy:PutLifecycleEventHookExecutionStatus",
+    }
+    assert FUNCTIONS["PreTrafficFunction"]["Environment"]["Variables"] == {
+        "NEW_VERSION": {"Ref": "ScoreFunction.Version"}
+    }
+
+
+def test_hook_has_the_time_for_both_attempts():
+    config = [
+        node for node in ast.walk(ast.parse(Path("lambda_fn/pre_traffic.py").read_text())) if called(node, "Config")
+    ]
+
+    (given,) = ({keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords} for node in config)
+    attempt = given["connect_timeout"] + given["read_timeout"]
+    assert given["retries"]["total_max_attempts"] * attempt < FUNCTIONS["PreTrafficFunction"]["Timeout"]
+
+
+def called(node, name):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def test_api_is_throttled_and_logs_no_payload():
+    api = RESOURCES["Api"]["Properties"]
+
+    assert api["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+    assert api["DefaultRouteSettings"]["ThrottlingBurstLimit"] > 0
+    assert api["AccessLogSettings"]["DestinationArn"] == {"Fn::GetAtt": ["AccessLogs", "Arn"]}
+    assert {"$context.requestId", "$context.status"} <= set(json.loads(api["AccessLogSettings"]["Format"]).values())
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "PreTrafficFunction"])
+def test_new_version_of_a_function_takes_over_by_an_alias(name):
+    preference = FUNCTIONS[name]["DeploymentPreference"]
+
+    assert FUNCTIONS[name]["AutoPublishAlias"] == "live"
+    assert preference["Type"].startswith("Canary")
+    assert {"Ref": "ErrorsAlarm"} in preference["Alarms"]
+
+
+def test_alarms_watch_what_operators_must_know():
+    metrics = {
+        (metric["Namespace"], metric["MetricName"])
+        for metric in nodes(of_type("AWS::CloudWatch::Alarm"))
+        if isinstance(metric, dict) and {"Namespace", "MetricName"} <= set(metric)
+    }
+
+    assert metrics >= {
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/Lambda", "Duration"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+    }
+    assert RESOURCES["LatencyAlarm"]["Properties"]["ExtendedStatistic"] == "p99"
+    assert RESOURCES["DeadLettersAlarm"]["Properties"]["Dimensions"] == [
+        {"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}}
+    ]
+
+
+def test_bucket_is_closed_encrypted_and_forgets():
+    bucket = RESOURCES["BatchBucket"]["Properties"]
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert all(rule["ExpirationInDays"] for rule in bucket["LifecycleConfiguration"]["Rules"])
+
+
+def test_sizes_and_processor_are_parameters():
+    assert (GLOBALS["Architectures"], GLOBALS["MemorySize"]) == ([{"Ref": "Architecture"}], {"Ref": "MemorySize"})
+    assert TEMPLATE["Parameters"]["Architecture"]["AllowedValues"] == ["x86_64", "arm64"]
+
+
+def test_queues_and_bucket_take_unencrypted_connections_from_nobody():
+    denied = [statement for statement in statements() if statement["Effect"] == "Deny"]
+
+    assert len(denied) == 2
+    for statement in denied:
+        assert statement["Principal"] == "*"
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_every_function_has_a_sample_event():
+    events = [json.loads(path.read_text(encoding="utf-8")) for path in Path("tests/events").glob("*.json")]
+
+    for key in ("requestContext", "Records", "Items", "DeploymentId"):
+        assert any(key in event for event in events)
 
 
 def test_function_answers_before_its_caller_gives_up():
