@@ -27,6 +27,10 @@ from lambda_fn.metadata import METADATA_KEY, Card, CardError, Golden, ModelCard,
 GOLDEN_ROWS = 16
 
 
+class ConversionError(ValueError):
+    """A pipeline that can't be folded can't be converted by skl2onnx either."""
+
+
 def export(
     pipeline: Pipeline, card: Card, sample: NDArray[np.float32], random_rows: int = parity.RANDOM_ROWS
 ) -> tuple[bytes, dict[str, Any]]:
@@ -54,15 +58,23 @@ def export(
         Where the file would differ from the pipeline.
     CardError
         Where card and pipeline don't fit together.
+    ConversionError
+        Where there is no way to convert the pipeline.
     """
     _check(pipeline, card)
     try:
         folded, reason = fold(pipeline), None
     except NotFoldable as error:
         folded, reason = None, str(error)
-    model = convert(pipeline, folded, card)
-    onnx.checker.check_model(model, full_check=True)
-    session = parity.open_session(model.SerializeToString(deterministic=True))
+    try:
+        model = convert(pipeline, folded, card)
+        onnx.checker.check_model(model, full_check=True)
+        session = parity.open_session(model.SerializeToString(deterministic=True))
+    except Exception as error:  # skl2onnx, and ONNX on what it made, raise errors without a common base
+        if folded:
+            raise
+        what = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+        raise ConversionError(f"the pipeline can't be folded, as {reason}; converted by skl2onnx, {what}") from error
 
     report: dict[str, Any] = {"method": "exact" if folded else "sampled", "not_folded_because": reason}
     if folded:
@@ -76,8 +88,7 @@ def export(
     }
     explained = witnesses.get("data", random)
     chosen = np.linspace(0, len(explained) - 1, num=min(parity.EXPLAINED_ROWS, len(explained)), dtype=int)
-    if folded:
-        report["contributions"] = parity.prove_contributions(pipeline, session, card, explained[chosen])
+    report["contributions"] = parity.prove_contributions(pipeline, session, card, explained[chosen])
 
     # Made-up rows alone: the file must not carry a client's data. Half of them are hard, half are legal, so that a
     # function can be asked for them from outside.
@@ -119,6 +130,31 @@ def _libraries() -> dict[str, str]:
     return {name: version(name) for name in ("onnx", "onnxruntime", "skl2onnx")}
 
 
+def load_pipeline(path: Path) -> Pipeline:
+    """Read a fitted classifier written by joblib: a pipeline, or one to be alone in a pipeline.
+
+    Raises
+    ------
+    CardError
+        Where the file holds anything else, or can't be read by these versions of its libraries.
+    """
+    try:
+        fitted = joblib.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle, or a foreign one, can raise anything
+        raise CardError(f"{path} can't be read by joblib: {type(error).__name__}: {error}") from error
+    steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
+    # A pipeline that begins with a step of no effect doesn't know its features.
+    pipeline = Pipeline([(name, step) for name, step in steps if not (step is None or isinstance(step, str))])
+    if not all(hasattr(pipeline, name) for name in ("predict_proba", "classes_", "n_features_in_")):
+        raise CardError(
+            f"{path} holds a {type(fitted).__name__}, not a fitted scikit-learn classifier (alone, or as the last step "
+            "of a Pipeline) with predict_proba"
+        )
+    return pipeline
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
@@ -153,9 +189,7 @@ def _refusal(error: Exception) -> int:
 def _export_files(pipeline: Path, card: Path | None, sample: Path | None, target: str | None, out: Path) -> None:
     if card is not None and target is not None:
         raise CardError("--card and --target exclude each other: a card is given, or drawn from the sample")
-    fitted = joblib.load(pipeline)
-    if not isinstance(fitted, Pipeline):
-        raise CardError(f"{pipeline} holds a {type(fitted).__name__}, not a fitted scikit-learn Pipeline")
+    fitted = load_pipeline(pipeline)
     beside = pipeline.with_name("tidy.csv")
     sample = sample if sample is not None else beside if beside.exists() and target is None else None
     if target is not None:
@@ -170,8 +204,9 @@ def _export_files(pipeline: Path, card: Path | None, sample: Path | None, target
         rows = read_sample(sample, names, target)[0].to_numpy(np.float32)
     model, report = export(fitted, known, rows)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, model)
+    # The proof first: no model without it.
     write(out.with_name("parity.json"), json.dumps(report, indent=2).encode() + b"\n")
+    write(out, model)
     print(_summary(out, model, known, report))
 
 

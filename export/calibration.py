@@ -21,6 +21,12 @@ from sklearn.isotonic import IsotonicRegression
 BINS, _PREFIX = "calibration_bins", "calibration_"
 
 
+def leaf_probabilities(tree: Any) -> NDArray[np.float64]:
+    """Give the probability of class 1 at each node of a fitted tree (``tree_``)."""
+    shares = tree.value[:, 0, :]
+    return np.asarray(shares[:, 1] / shares.sum(axis=1))
+
+
 def uncalibrated(classifier: Any) -> tuple[Any, Any]:
     """Take a classifier from behind its calibration.
 
@@ -106,8 +112,7 @@ def _widen(ensemble: onnx.NodeProto, forest: Any) -> None:
     splits = numpy_helper.to_array(attributes["nodes_splits"].t).astype(np.float64)
     for root, estimator in zip(attributes["tree_roots"].ints, forest.estimators_, strict=True):
         tree = estimator.tree_
-        counts = tree.value[:, 0, :]
-        probability = counts[:, 1] / counts.sum(axis=1) / len(forest.estimators_)
+        probability = leaf_probabilities(tree)
         # A tree of one leaf is written as a split between it and itself.
         stack = [(ids["nodes_truenodeids"][root], 1, 0)] if tree.node_count == 1 else [(root, 0, 0)]
         while stack:

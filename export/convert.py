@@ -1,12 +1,11 @@
 """Convert a fitted pipeline to the ONNX graph of a model file.
 
-A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features: skl2onnx converts the folded forest,
-and its older ``TreeEnsembleClassifier``, three times as large, is rewritten. Of a voting ensemble each member is a
+A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features, a third of the size of the older
+``TreeEnsembleClassifier`` that skl2onnx writes. Of a voting ensemble each member is a
 pipeline of its own, and a support vector machine has a converter of its own. Any other pipeline is left to skl2onnx, in
 float64 up to the point where scikit-learn or XGBoost itself casts to float32.
 """
 
-from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -15,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from skl2onnx.common.data_types import DoubleTensorType
 from skl2onnx.sklapi import CastTransformer
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingClassifier, VotingClassifier
@@ -23,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from export import boosting, kernel_machine
-from export.calibration import calibrated
+from export.calibration import calibrated, leaf_probabilities
 from export.explain import explained
 from export.fold import FORESTS, Fold, NotFoldable, fold, is_cast_to_float64, positions
 from lambda_fn.metadata import Card
@@ -83,66 +82,54 @@ def convert(pipeline: Pipeline, folded: Fold | None, card: Card) -> onnx.ModelPr
 
 
 def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Convert a forest on raw features to one ``TreeEnsemble`` node, ``rows`` to ``scores``.
+    """Write a forest on raw features as one ``TreeEnsemble`` node, ``rows`` to ``scores``.
 
-    Leaf weights are the forest's probabilities of class 1 divided by the number of trees, so that their sum is the
-    probability.
+    The leaves' probabilities are averaged, as scikit-learn does, and not divided beforehand: the sum of pure leaves is
+    then a whole number, so that a vote of one half is one half exactly.
     """
-    initial_types = [("rows", FloatTensorType([None, forest.n_features_in_]))]
-    converted = to_onnx(forest, initial_types=initial_types, options={"zipmap": False}, target_opset=_SKL2ONNX_OPSETS)
-    (classifier,) = (node for node in converted.graph.node if node.op_type == "TreeEnsembleClassifier")
-    return [_rewrite({a.name: helper.get_attribute_value(a) for a in classifier.attribute})], []
+    trees = [estimator.tree_ for estimator in forest.estimators_]
+    roots = np.concatenate([[0], np.cumsum([tree.node_count for tree in trees])[:-1]])
+    left = np.concatenate([tree.children_left + root for tree, root in zip(trees, roots, strict=True)])
+    right = np.concatenate([tree.children_right + root for tree, root in zip(trees, roots, strict=True)])
+    is_leaf = np.concatenate([tree.children_left < 0 for tree in trees])
+    # A root must be a split: a tree of one leaf becomes a split with that leaf on both sides.
+    lone = roots[is_leaf[roots]]
+    left[lone] = right[lone] = lone
+    # Splits and leaves have tables of their own.
+    splits, leaves = np.concatenate([np.flatnonzero(~is_leaf), lone]), np.flatnonzero(is_leaf)
+    in_splits, in_leaves = np.full(len(is_leaf), -1), np.full(len(is_leaf), -1)
+    in_splits[splits], in_leaves[leaves] = np.arange(len(splits)), np.arange(len(leaves))
 
+    def children(side: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+        child = side[splits]
+        return np.where(is_leaf[child], in_leaves[child], in_splits[child]).tolist(), is_leaf[child].astype(
+            int
+        ).tolist()
 
-def _rewrite(v1: dict[str, Any]) -> onnx.NodeProto:
-    """Rewrite the attributes of a binary ``TreeEnsembleClassifier`` (v1) as a ``TreeEnsemble`` (v5) node.
-
-    Version 5 keeps splits and leaves in tables of their own, and a tree's root must be a split: a tree of one leaf
-    becomes a split with that leaf on both sides.
-    """
-    tree = np.array(v1["nodes_treeids"])
-    node = np.array(v1["nodes_nodeids"])
-    is_leaf = np.array([mode == b"LEAF" for mode in v1["nodes_modes"]])
-    stride = int(node.max()) + 1
-    row = np.full((int(tree.max()) + 1) * stride, -1)
-    row[tree * stride + node] = np.arange(len(tree))
-    weight = np.zeros(len(tree), dtype=np.float32)
-    weighted = row[np.array(v1["class_treeids"]) * stride + np.array(v1["class_nodeids"])]
-    weight[weighted] = np.array(v1["class_weights"], dtype=np.float32)
-
-    roots = row[np.unique(tree) * stride]
-    stumps = roots[is_leaf[roots]]
-    splits = np.concatenate([np.flatnonzero(~is_leaf), stumps])
-    leaves = np.flatnonzero(is_leaf)
-    as_split, as_leaf = np.full(len(tree), -1), np.full(len(tree), -1)
-    as_split[splits], as_leaf[leaves] = np.arange(len(splits)), np.arange(len(leaves))
-
-    def children(ids: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        child = row[tree[splits] * stride + np.array(ids)[splits]]
-        child = np.where(is_leaf[splits], splits, child)
-        return np.where(is_leaf[child], as_leaf[child], as_split[child]), is_leaf[child].astype(np.int64)
-
-    true_ids, true_leaves = children(v1["nodes_truenodeids"])
-    false_ids, false_leaves = children(v1["nodes_falsenodeids"])
-    return helper.make_node(
+    true_ids, true_leaves = children(left)
+    false_ids, false_leaves = children(right)
+    feature, threshold = (np.concatenate([getattr(tree, name) for tree in trees]) for name in ("feature", "threshold"))
+    probability = np.concatenate([leaf_probabilities(tree) for tree in trees])
+    node = helper.make_node(
         "TreeEnsemble",
         ["rows"],
         ["scores"],
         domain="ai.onnx.ml",
         n_targets=1,
-        aggregate_function=1,  # SUM
+        aggregate_function=0,  # AVERAGE
         post_transform=0,  # NONE
-        tree_roots=as_split[roots].tolist(),
+        tree_roots=in_splits[roots].tolist(),
         nodes_modes=numpy_helper.from_array(np.zeros(len(splits), dtype=np.uint8)),  # BRANCH_LEQ
-        nodes_featureids=np.array(v1["nodes_featureids"])[splits].tolist(),
-        nodes_splits=numpy_helper.from_array(np.array(v1["nodes_values"], dtype=np.float32)[splits]),
-        nodes_truenodeids=true_ids.tolist(),
-        nodes_trueleafs=true_leaves.tolist(),
-        nodes_falsenodeids=false_ids.tolist(),
-        nodes_falseleafs=false_leaves.tolist(),
+        nodes_featureids=np.maximum(feature[splits], 0).tolist(),
+        nodes_splits=numpy_helper.from_array(threshold[splits].astype(np.float32)),
+        nodes_truenodeids=true_ids,
+        nodes_trueleafs=true_leaves,
+        nodes_falsenodeids=false_ids,
+        nodes_falseleafs=false_leaves,
         leaf_targetids=[0] * len(leaves),
-        leaf_weights=numpy_helper.from_array(weight[leaves]),
+        leaf_weights=numpy_helper.from_array(probability[leaves].astype(np.float32)),
     )
+    return [node], []
 
 
 def _not_folded(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -237,7 +224,6 @@ def _by_position(step: Any) -> Any:
         return step
     renamed = copy(step)
     renamed.transformers_ = [
-        (name, inner, np.arange(step.n_features_in_)[positions(step, selected)].tolist())
-        for name, inner, selected in step.transformers_
+        (name, inner, positions(step, selected).tolist()) for name, inner, selected in step.transformers_
     ]
     return renamed

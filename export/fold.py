@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
@@ -85,6 +86,7 @@ def transform(pipeline: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float32]
     rows = as_pipeline_input(pipeline, X)
     if len(pipeline) > 1:
         rows = pipeline[:-1].transform(rows)
+        rows = rows.toarray() if issparse(rows) else rows
     with np.errstate(over="ignore"):  # beyond float32: infinite, and scikit-learn refuses such a row
         return np.asarray(rows).astype(np.float32)
 
@@ -115,11 +117,11 @@ def source_columns(pipeline: Pipeline) -> NDArray[np.int64]:
 
 def _through(step: Any, columns: NDArray[np.int64]) -> NDArray[np.int64]:
     """Map the raw feature behind each input column of a fitted step to the same for its output columns."""
-    if step == "passthrough" or is_cast_to_float64(step):
+    if isinstance(step, str) and step == "passthrough":
         return columns
-    if isinstance(step, FunctionTransformer) and step.func is None:
+    if is_cast_to_float64(step) or (isinstance(step, FunctionTransformer) and step.func is None):
         return columns
-    if isinstance(step, MONOTONE_SCALERS):
+    if type(step) in MONOTONE_SCALERS:  # a subclass may do anything
         divisor = getattr(step, "scale_", None)
         if divisor is not None and not (np.isfinite(divisor).all() and (np.asarray(divisor) > 0).all()):
             raise NotFoldable(f"{type(step).__name__} has a scale that is not positive and finite")
@@ -139,14 +141,17 @@ def _through(step: Any, columns: NDArray[np.int64]) -> NDArray[np.int64]:
     raise NotFoldable(f"{type(step).__name__} is not known to be monotone in each column by itself")
 
 
-def positions(step: ColumnTransformer, selected: Any) -> Any:
-    """Turn a column selection of a fitted ColumnTransformer into positions, or a slice of them."""
-    if isinstance(selected, str):
-        selected = [selected]
-    if not isinstance(selected, slice) and len(selected) and isinstance(selected[0], str):
-        names = list(step.feature_names_in_)
-        return [names.index(name) for name in selected]
-    return selected if isinstance(selected, slice) else np.asarray(selected, dtype=np.int64)
+def positions(step: ColumnTransformer, selected: Any) -> NDArray[np.int64]:
+    """Turn a column selection of a fitted ColumnTransformer (names, positions, a mask, a slice) into positions."""
+    every = np.arange(step.n_features_in_)
+    at = {name: position for position, name in enumerate(getattr(step, "feature_names_in_", ()))}
+    if isinstance(selected, slice):
+        first, last = selected.start, selected.stop
+        if isinstance(first, str) or isinstance(last, str):  # of names, the last one belongs to the slice too
+            first, last = at.get(first), at[last] + 1 if last is not None else None
+        return np.asarray(every[first : last : selected.step])
+    chosen = [at[name] if isinstance(name, str) else name for name in np.atleast_1d(np.asarray(selected)).tolist()]
+    return np.asarray(every[np.array(chosen, dtype=None if chosen else np.int64)])
 
 
 def fold(pipeline: Pipeline) -> Fold:
@@ -159,7 +164,7 @@ def fold(pipeline: Pipeline) -> Fold:
         columns.
     """
     forest, calibrator = uncalibrated(pipeline[-1])
-    if not isinstance(forest, FORESTS) or forest.n_outputs_ != 1 or len(forest.classes_) != 2:
+    if type(forest) not in FORESTS or forest.n_outputs_ != 1 or len(forest.classes_) != 2:
         raise NotFoldable(f"the last step is {type(forest).__name__}, not a random forest with two classes")
     columns = source_columns(pipeline)
     folded = deepcopy(forest)
@@ -176,6 +181,8 @@ def fold(pipeline: Pipeline) -> Fold:
     folded.n_features_in_ = pipeline.n_features_in_
     for tree in folded.estimators_:
         tree.n_features_in_ = pipeline.n_features_in_
+        # By it scikit-learn sizes arrays that it fills by feature, without a look at their bounds.
+        tree.tree_.n_features = pipeline.n_features_in_
     return Fold(folded, columns, calibrator)
 
 

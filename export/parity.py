@@ -2,13 +2,14 @@
 
 For a folded forest the proof covers every finite float32, in four steps: (1) the file's trees have the pipeline's
 structure; (2) for each split, the pipeline's own transformers map the file's threshold to a value that goes left, and
-the next float32 above it to one that goes right, which settles all others because the transformers are monotone
-(`export.fold.source_columns` refuses any that isn't known to be); (3) the file's leaf weights are the forest's, rounded
-to float32; (4) float32 summation in any order errs by at most ``(n - 1) u / (1 - (n - 1) u)`` of the sum, with
-``u = 2^-24`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Behind a calibration,
-leaves and sums are float64; the file's calibration is run by itself and compared, and its largest slope times the sums'
-error bounds the rest. As a witness that doesn't share the argument, rows are scored by both: the caller's data, and
-random ones aimed at the thresholds.
+the next float32 above it to one that goes right, which settles all others because each transformed column hangs on one
+feature, monotonically (`export.fold.source_columns` refuses transformers that aren't known for it); (3) the file's leaf
+weights are the forest's, rounded to float32; (4) float32 summation of n leaves in any order errs by at most
+``(n - 1) u / (1 - (n - 1) u)`` of the sum, and the division by n by ``u`` of the mean, with ``u = 2^-24`` (Higham,
+Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Behind a calibration, leaves and sums are
+float64; the file's calibration is run by itself and compared, and its largest slope times the sums' error bounds the
+rest. As a witness that doesn't share the argument, rows are scored by both: the caller's data, and random ones aimed at
+the thresholds.
 
     ProofError              the file differs from the pipeline; the message says where
 """
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
-from export.calibration import BINS, measure, uncalibrated
+from export.calibration import BINS, leaf_probabilities, measure, uncalibrated
 from export.explain import masks, weights
 from export.fold import Fold, column_values, from_key, probabilities, to_key, transform
 from lambda_fn.metadata import Card, Feature
@@ -60,15 +61,13 @@ class Trees:
 
 
 def trees_of_forest(forest: Any) -> Trees:
-    """Walk a scikit-learn forest of two classes; leaves hold probability of class 1 over the number of trees."""
-    n_trees = len(forest.estimators_)
+    """Walk a scikit-learn forest of two classes; leaves hold the probability of class 1."""
 
     def walk() -> Iterator[tuple[int, float, float, int]]:
         for number, estimator in enumerate(forest.estimators_):
             tree = estimator.tree_
             left, right, feature, threshold = tree.children_left, tree.children_right, tree.feature, tree.threshold
-            counts = tree.value[:, 0, :]
-            probability = counts[:, 1] / counts.sum(axis=1) / n_trees
+            probability = leaf_probabilities(tree)
             stack = [0]
             while stack:
                 node = stack.pop()
@@ -86,8 +85,8 @@ def trees_of_file(model: onnx.ModelProto) -> Trees:
     (node,) = _ensembles(model)
     a = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     threshold, weight = numpy_helper.to_array(a["nodes_splits"]), numpy_helper.to_array(a["leaf_weights"])
-    if a["aggregate_function"] != 1 or a["post_transform"] != 0 or numpy_helper.to_array(a["nodes_modes"]).any():
-        raise ProofError("the TreeEnsemble node does not sum leaves of <= splits")
+    if a["aggregate_function"] != 0 or a["post_transform"] != 0 or numpy_helper.to_array(a["nodes_modes"]).any():
+        raise ProofError("the TreeEnsemble node does not average leaves of <= splits")
 
     def walk() -> Iterator[tuple[int, float, float, int]]:
         for number, root in enumerate(a["tree_roots"]):
@@ -156,6 +155,7 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
             )
 
     fail(ours.feature[splits] != folded.columns[feature], "the split is on another feature")
+    fail(_hang_on_others(pipeline, folded.columns)[feature], "the pipeline's split hangs on another feature too")
     split = ours.threshold[splits].astype(np.float32)
     fail(split != ours.threshold[splits], "it is no float32")
     key = to_key(split)
@@ -183,7 +183,8 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
     np.maximum.at(largest_error, tree, error)
     np.maximum.at(largest_leaf, tree, ours.leaf[leaves])
     gamma = (n_trees - 1) * roundoff / (1 - (n_trees - 1) * roundoff)
-    bound = float(largest_error.sum() + gamma * largest_leaf.sum())
+    # The mean of up to 1 is rounded once more; the last term is for scikit-learn's own sum, in float64.
+    bound = float((largest_error.sum() + gamma * largest_leaf.sum()) / n_trees + roundoff + n_trees * 2.0**-53)
     calibration = {}
     if folded.calibrator is not None:
         measured = measure(model, folded.calibrator)
@@ -202,6 +203,18 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
     } | calibration
 
 
+def _hang_on_others(pipeline: Pipeline, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which transformed columns move with a raw feature that isn't theirs: shape (n_transformed,)."""
+    n_features = pipeline.n_features_in_
+    at_zero = transform(pipeline, np.zeros((1, n_features), np.float32))
+    moved = [
+        transform(pipeline, np.diag(np.full(n_features, value, np.float32))) != at_zero
+        for value in (-1e30, -1.0, 1.0, 1e30)
+    ]
+    others = columns != np.arange(n_features)[:, None]
+    return np.asarray((np.any(moved, axis=0) & others).any(axis=0))
+
+
 def witness_rows(
     pipeline: Pipeline, card: Card, trees: Trees | None, n_rows: int, seed: int = 0
 ) -> NDArray[np.float32]:
@@ -210,6 +223,7 @@ def witness_rows(
     A quarter each: whole numbers in the training range; fractions in and around it; any magnitude from subnormal to
     huge, of both signs; and a mix in which each threshold of the file, the float32 just below and the one just above
     it occur at least once. Rows that the transformers take out of float32 are left out, as scikit-learn refuses them.
+    Where there are no thresholds to aim at, coded features take their codes alone: encoders may refuse others.
     """
     rng = np.random.default_rng(seed)
     low = np.array([feature.training_minimum for feature in card.features])
@@ -230,6 +244,9 @@ def witness_rows(
         edges = edges[np.isfinite(edges)]
         rows = rng.permutation(n_rows)[: min(max(len(edges), n_rows // 4 if len(edges) else 0), n_rows)]
         X[rows, column] = np.resize(edges, len(rows))
+    for column, feature in enumerate(card.features) if trees is None else ():
+        if feature.codes:
+            X[:, column] = rng.choice([float(code.value) for code in feature.codes], n_rows)
     return X[np.isfinite(transform(pipeline, X)).all(axis=1)]
 
 
@@ -265,9 +282,15 @@ def witness(
     probability, label, _ = run(session, X)
     difference = np.abs(probability - expected)
     wrong_label = label != (expected >= card.threshold.value)
-    wrong = (difference > TOLERANCE) | wrong_label
+    wrong = ~(difference <= TOLERANCE) | wrong_label  # NaN is wrong too
     if wrong.any():
-        row = int(np.argmax(np.where(wrong, difference, -1.0)))
+        row = int(np.argmax(np.where(wrong, np.nan_to_num(difference, nan=np.inf), -1.0)))
+        if difference[row] <= TOLERANCE:
+            raise ProofError(
+                f"{what} row {row}: label {label[row]} in the file and {int(not label[row])} in the pipeline, as the "
+                f"threshold {card.threshold.value!r} lies between their probabilities {probability[row]:.9g} and "
+                f"{expected[row]:.9g}: a threshold farther from them, by {TOLERANCE:g}, settles it"
+            )
         raise ProofError(
             f"{what} row {row}: probability {probability[row]:.9g} and label {label[row]} in the file, "
             f"{expected[row]:.9g} in the pipeline; {_where(pipeline, card, X[row], trees)}; "
@@ -340,6 +363,6 @@ def prove_contributions(
         worst = max(worst, float(np.abs(contributions - value @ weight).max()))
         difference = contributions.sum(axis=1, dtype=np.float64) - (value[:, 0] - value[:, -1])
         worst_sum = max(worst_sum, float(np.abs(difference).max()))
-    if max(worst, worst_sum) > TOLERANCE:
+    if not max(worst, worst_sum) <= TOLERANCE:
         raise ProofError(f"contributions differ by {worst:.3g} from the pipeline's, and their sums by {worst_sum:.3g}")
     return {"rows": len(X), "max_difference": worst, "max_difference_of_sum": worst_sum}

@@ -40,8 +40,8 @@ def read_sample(path: Path, features: list[str] | None, target: str | None) -> t
         raise CardError(f"{path} lacks the columns {missing}, which the pipeline was fitted with")
     X = table[names]
     for name in names:
-        if not pd.api.types.is_numeric_dtype(X[name]) or not np.isfinite(X[name]).all():
-            raise CardError(f"{path}: column {name!r} holds missing or non-numeric values; only numbers are allowed")
+        if not pd.api.types.is_numeric_dtype(X[name]) or not (X[name].abs() <= _LARGEST).all():
+            raise CardError(f"{path}: column {name!r} holds a value that is missing or no number that float32 can hold")
     return X, None if target is None else table[target]
 
 
