@@ -6,7 +6,7 @@ The results queue drops a second outcome of the same message for five minutes, s
 the requests queue's visibility timeout is to be well below.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any, TypedDict
@@ -23,6 +23,10 @@ from lambda_fn.predictions import Prediction, Predictions, Predictor
 from lambda_fn.problems import Problem, payload_problem
 from lambda_fn.results_queue import MAX_BYTES, Outcome, ResultsQueue, connect
 from lambda_fn.settings import read_settings
+
+# Of one invocation. Lambda hands over up to 6 MB, and to explain so many rows may take longer than the function has:
+# its timeout would fail every message of the batch, again and again. What is over is handed out again.
+MAX_EXPLAINED_ROWS = 5_000
 
 
 class Failure(TypedDict):
@@ -75,8 +79,10 @@ def handler(event: dict[str, Any], context: Any) -> BatchResponse:
     start_invocation(None, context)
     try:
         messages = list(read_messages(event["Records"]))
-        outcomes = [_outcome(*answered) for answered in zip(messages, _answer(messages), strict=True)]
-        failed = _results.send(outcomes, context.get_remaining_time_in_millis)
+        answered = list(zip(messages, _answer(messages), strict=True))
+        outcomes = [_outcome(message, answer) for message, answer in answered if answer]
+        failed = [message.id for message, answer in answered if not answer]
+        failed += _results.send(outcomes, context.get_remaining_time_in_millis)
     except Exception as error:
         # The outer edge. Lambda logs what a handler raises, and the text of an error may quote values.
         log_failure("the batch failed", error)
@@ -85,10 +91,10 @@ def handler(event: dict[str, Any], context: Any) -> BatchResponse:
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in dict.fromkeys(failed)]}
 
 
-def _answer(messages: Sequence[Message]) -> Iterator[Predictions | Problem]:
-    """Answer messages in order, with one pass through the model for all their rows."""
+def _answer(messages: Sequence[Message]) -> Iterator[Predictions | Problem | None]:
+    """Answer messages in order, with one pass through the model for all their rows; None is for another time."""
     started = perf_counter()
-    read = [_read(message) for message in messages]
+    read = list(_within_budget(map(_read, messages)))
     refused = sum(error.rows for error in read if isinstance(error, InvalidValues))
     batches = [batch for batch in read if isinstance(batch, Batch)]
     # An explained row costs as much as dozens of others, so those that ask for it go by themselves.
@@ -99,10 +105,23 @@ def _answer(messages: Sequence[Message]) -> Iterator[Predictions | Problem]:
     if refused:
         _metrics.refused(refused, perf_counter() - started)
     for batch in read:
-        if isinstance(batch, PayloadError):
+        if batch is None:
+            yield None
+        elif isinstance(batch, PayloadError):
             yield payload_problem(batch)
         else:
             yield _predictor.answer(list(islice(predictions[batch.explain], len(batch.rows))))
+
+
+def _within_budget(read: Iterable[Batch | PayloadError]) -> Iterator[Batch | PayloadError | None]:
+    """Leave out the batches to explain that come when `MAX_EXPLAINED_ROWS` are reached."""
+    explained = 0
+    for batch in read:
+        if isinstance(batch, Batch) and batch.explain:
+            yield batch if explained < MAX_EXPLAINED_ROWS else None
+            explained += len(batch.rows)
+        else:
+            yield batch
 
 
 def _read(message: Message) -> Batch | PayloadError:

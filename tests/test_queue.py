@@ -189,6 +189,18 @@ def test_messages_that_ask_for_reasons_go_by_themselves(queue, run, instances, m
     }
 
 
+def test_messages_over_what_can_be_explained_in_time_are_handed_out_again(queue, run, instances, monkeypatch):
+    monkeypatch.setattr(queue.module, "MAX_EXPLAINED_ROWS", 5)
+    explain = {"instances": instances[:3], "explain": True}
+
+    response, outcomes = run(
+        *(record(name, explain) for name in "abc"), record("plain", {"instances": instances[:9]}), record("poison", "?")
+    )
+
+    assert response == {"batchItemFailures": [{"itemIdentifier": "c"}]}
+    assert outcomes.keys() == {"a", "b", "plain", "poison"}
+
+
 def count_runs(queue, monkeypatch, outputs="probability"):
     """Note the rows of each call of onnxruntime that asks for an output."""
     calls, session = [], queue.model._session
