@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,20 @@ def test_file_that_is_no_model_is_refused_with_status_2(run, rows, tmp_path, mod
 
         assert status == 2
         assert f"{path}: no model file with a card" in errors
+
+
+def test_card_without_a_histogram_of_the_score_compares_features_alone(run, rows, model, tmp_path):
+    other = onnx.load(model)
+    card = json.loads(other.metadata_props[0].value)
+    card["histograms"] = [one for one in card["histograms"] if one["name"] != "probability"]
+    other.metadata_props[0].value = json.dumps(card)
+    onnx.save(other, tmp_path / "other.onnx")
+
+    status, output, _ = run(rows, model=tmp_path / "other.onnx")
+
+    assert status == 0
+    assert "probability" not in output
+    assert (tmp_path / "drift" / "drift.svg").exists()
 
 
 def test_card_without_histograms_is_refused_with_status_2(run, rows, model_path):

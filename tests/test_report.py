@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from train import __main__ as training
 from train import report, schema
 from train.document import Heading, Points, Table, Text, to_html, to_markdown
 from train.effects import partial_dependence, permutation_importances
@@ -229,6 +230,27 @@ def test_costs_at_the_ends_are_those_of_marking_nobody_and_everybody(scored):
     assert cut[0] == np.inf
     assert cost[0] == pytest.approx(3 * y.mean())
     assert cost[-1] == pytest.approx(2 * (1 - y.mean()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cost-false-positive", "1"], "are given together"),
+        (["--cost-false-negative", "1"], "are given together"),
+        (["--cost-false-positive", "0", "--cost-false-negative", "1"], "'0' is not allowed"),
+        (["--cost-false-positive", "1", "--cost-false-negative", "nan"], "'nan' is not allowed"),
+        (["--cost-false-positive", "1", "--cost-false-negative", "much"], "'much' is not allowed"),
+        (["--calibration", "other"], "invalid choice"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(options, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", *options])
+
+    with pytest.raises(SystemExit) as exit_:
+        training.main()
+
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_importance_is_large_where_the_target_hangs_on_a_feature_and_none_where_it_does_not(pipeline, clients):

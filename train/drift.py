@@ -225,10 +225,11 @@ def _write(found: Sequence[Drift], n_rows: int, out: Path, limit: float) -> list
         [{"name": d.name, "index": d.index, "by_chance": d.by_chance, "band": d.band, "rows": n_rows} for d in found]
     )
     out.mkdir(parents=True, exist_ok=True)
-    score = found[0]
+    # A card that was drawn from a sample table has no histogram of the score.
+    scores = [(drift.edges, drift.expected, drift.found) for drift in found if drift.name == SCORE]
     picture = figures.drift(
         {drift.name: (drift.index, drift.by_chance) for drift in found},
-        (score.edges, score.expected, score.found),
+        scores[0] if scores else None,
         (SHIFT, LARGE_SHIFT),
     )
     products = {"drift.csv": rows.to_csv(index=False, lineterminator="\n").encode(), "drift.svg": picture.encode()}

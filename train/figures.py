@@ -302,7 +302,7 @@ def fairness(models: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def drift(
-    indices: Mapping[str, tuple[float, float]], score: tuple[Floats, Floats, Floats], limits: tuple[float, float]
+    indices: Mapping[str, tuple[float, float]], score: tuple[Floats, Floats, Floats] | None, limits: tuple[float, float]
 ) -> str:
     """Draw stability indices with what chance explains, and the score's histograms: edges, old and new shares."""
     with drawing(max(3.2, 0.21 * len(indices) + 1.0), 1, 2, width_ratios=[3, 2]) as (_, (left, right), out):
@@ -318,13 +318,19 @@ def drift(
         left.tick_params(axis="y", length=0)
         left.margins(y=0.01)
         left.legend(loc="lower right")
-        edges, expected, found = score
-        places = np.arange(len(expected))
-        right.bar(places - 0.2, expected, width=0.38, color=GREY, label="trained on")
-        right.bar(places + 0.2, found, width=0.38, color=BLUE, hatch="///", edgecolor="white", label="new")
-        right.set_xticks(places[:-1] + 0.5, [f"{100 * edge:.0f}" for edge in edges])
-        right.set(title="Score", xlabel="probability of default, %", ylabel="share of clients")
-        right.yaxis.set_major_formatter(_PERCENT)
-        right.grid(visible=False, axis="x")
-        right.legend(loc="best")
+        if score is None:
+            right.set_axis_off()
+        else:
+            _score_histograms(right, *score)
     return out[0]
+
+
+def _score_histograms(axes: Axes, edges: Floats, expected: Floats, found: Floats) -> None:
+    places = np.arange(len(expected))
+    axes.bar(places - 0.2, expected, width=0.38, color=GREY, label="trained on")
+    axes.bar(places + 0.2, found, width=0.38, color=BLUE, hatch="///", edgecolor="white", label="new")
+    axes.set_xticks(places[:-1] + 0.5, [f"{100 * edge:.0f}" for edge in edges])
+    axes.set(title="Score", xlabel="probability of default, %", ylabel="share of clients")
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.grid(visible=False, axis="x")
+    axes.legend(loc="best")
