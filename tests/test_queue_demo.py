@@ -1,3 +1,5 @@
+import subprocess
+
 import pytest
 
 from infra.queue_demo import demo_messages, main
@@ -30,3 +32,10 @@ def test_missing_package_is_named(tmp_path, capsys):
         main(["--code", str(tmp_path)])
 
     assert "model.onnx" in capsys.readouterr().err
+
+
+def test_make_runs_it_on_the_packed_function(package):
+    command = ["make", "--dry-run", "--assume-old=.venv/ready", "queue-demo", f"BUILD={package.parent}"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert f"-m infra.queue_demo --code {package}\n" in printed
