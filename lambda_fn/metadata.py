@@ -210,16 +210,28 @@ def _decode(decoder: msgspec.json.Decoder[_C], text: str | bytes) -> _C:
 def _contradiction(card: Card) -> str | None:
     """Say what the types can't: which parts of a card don't fit together, or None."""
     families = {family.name for family in card.families}
+    n_features = len(card.features)
     if card.format_version != FORMAT_VERSION:
         return f"format_version is {card.format_version}, and this reader knows {FORMAT_VERSION}"
-    if len({feature.name for feature in card.features}) != len(card.features) or not card.features:
+    if len({feature.name for feature in card.features}) != n_features or not card.features:
         return "feature names are missing or repeated"
     if odd := [feature.name for feature in card.features if any(c < " " or c in '"\\' for c in feature.name)]:
         return f"the feature name {odd[0]!r} has a quote, backslash or control character, which JSON would escape"
+    for feature in card.features:
+        if (feature.kind == "code") != bool(feature.codes):
+            return f"the feature {feature.name} is of kind {feature.kind}, and has {len(feature.codes)} codes"
+        if not feature.codes and not feature.minimum <= feature.maximum:
+            return f"the feature {feature.name} has a minimum above its maximum"
     if unknown := {feature.family for feature in card.features} ^ families:
         return f"families {sorted(unknown)} are not both defined and used"
-    if len(card.reference.profile) != len(card.features):
-        return f"the reference profile has {len(card.reference.profile)} values for {len(card.features)} features"
+    if len(families) != len(card.families):
+        return "families are defined more than once"
+    if len(card.reference.profile) != n_features:
+        return f"the reference profile has {len(card.reference.profile)} values for {n_features} features"
     if not 0.0 < card.threshold.value < 1.0:
         return f"the threshold {card.threshold.value} is not between 0 and 1"
+    if isinstance(card, ModelCard):
+        golden = card.golden
+        if len(golden.rows) != len(golden.probabilities) or any(len(row) != n_features for row in golden.rows):
+            return f"the golden rows are not one probability and {n_features} values each"
     return None

@@ -84,11 +84,15 @@ class Model:
 
     def _check_golden(self, path: Path) -> None:
         """Score the golden rows; a runtime that gets one wrong must not serve."""
-        golden = self.card.golden
+        golden, threshold = self.card.golden, self.card.threshold.value
         expected = np.array(golden.probabilities)
-        probability, label, _ = self.score(np.array(golden.rows, dtype=np.float32))
-        wrong = np.abs(probability - expected) > TOLERANCE
-        wrong |= label != (expected >= self.card.threshold.value)
+        try:
+            probability, label, _ = self.score(np.array(golden.rows, dtype=np.float32))
+        except Exception as error:  # as above: a card on a graph of another shape
+            raise ModelError(f"{path} can't score the golden rows of its own card: {error}") from error
+        wrong = ~(np.abs(probability - expected) <= TOLERANCE)  # NaN is wrong too
+        # Nearer than that to the threshold, either label is right.
+        wrong |= (label != (expected >= threshold)) & (np.abs(expected - threshold) > TOLERANCE)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise WrongRuntime(

@@ -38,6 +38,7 @@ class Reasons:
         self._model = model
         self._reference = np.array(card.reference.profile, dtype=np.float32)
         self._reference_probability = np.float32(card.reference_probability)
+        self._protected = np.array([feature.protected for feature in card.features])
         self._families = np.array([names.index(feature.family) for feature in card.features])
         self._texts = [
             family.reason if int((self._families == g).sum()) == 1 else f"{family.reason}: {feature.reason}"
@@ -108,5 +109,6 @@ class Reasons:
             # str gives the shortest digits of a float32; as a double, 0.1 would be 0.10000000149011612.
             value=float(str(row[column])) if feature.kind == "number" else int(row[column]),
             contribution=contribution,
-            protected=any(self._model.card.features[member].protected for member in members),
+            # Also where another feature of the family moved more: it has its part in the contribution.
+            protected=bool((self._protected & (row != self._reference))[members].any()),
         )
