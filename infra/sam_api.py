@@ -21,7 +21,8 @@ from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.lib.utils.stream_writer import StreamWriter
-from samcli.local.apigw.local_apigw_service import LocalApigwService
+from samcli.local.apigw.local_apigw_service import CatchAllPathConverter, LocalApigwService
+from samcli.local.apigw.route import Route
 from samcli.local.docker.exceptions import ProcessSigTermException
 
 from infra.emulator import (
@@ -151,6 +152,9 @@ def serve(code: Path, port: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("samcli").setLevel(logging.WARNING)
     directory = str(TEMPLATE.parent)
+    # SAM's catch-all route knows neither these methods nor line breaks, and would answer in the function's place.
+    Route.ANY_HTTP_METHODS = [*Route.ANY_HTTP_METHODS, "TRACE", "QUERY"]
+    CatchAllPathConverter.regex = "(?s:.+)"
     stacks, _ = SamLocalStackProvider.get_stacks(template_file=str(TEMPLATE))
     api = ApiProvider(stacks, cwd=directory).api
     api.binary_media_types_set.add(BINARY)
