@@ -2,8 +2,8 @@
 
 A message that can never be scored is answered with a problem at once. Only what may pass (the results queue fails, the
 time is up) is reported as failed: SQS hands such a message out again, and at last moves it to the dead-letter queue.
-The results queue drops a second outcome of the same message for five minutes, so retries must come within that time:
-the requests queue's visibility timeout is to be well below.
+The results queue drops a second outcome of the same message for five minutes, so all attempts must fall into that time:
+the requests queue's visibility timeout and its count of receives are to see to it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ from lambda_fn.settings import read_settings
 
 # Of one invocation. Lambda hands over up to 6 MB, and to explain so many rows may take longer than the function has:
 # its timeout would fail every message of the batch, again and again. What is over is handed out again.
-MAX_EXPLAINED_ROWS = 5_000
+MAX_EXPLAINED_ROWS = 1_000
 
 
 class Failure(TypedDict):

@@ -14,9 +14,10 @@ from lambda_fn.observability import logger
 MAX_BYTES = 1_048_576
 MAX_ENTRIES = 10
 
-# A call takes at most two attempts of CONNECT + READ seconds and a pause below a second between them.
-_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 1, 3, 2
-MAX_CALL_MILLISECONDS = 10_000
+# A call takes at most two attempts of CONNECT + READ seconds and a pause below a second between them. The second one
+# is for connections that were closed while Lambda held the function still.
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 1, 1, 2
+MAX_CALL_MILLISECONDS = 5_000
 
 # Codes by which SQS blames what was sent. Others of status 400 blame the queue, its key, or the sender's role.
 _BLAMES_ENTRIES = {

@@ -188,7 +188,7 @@ def test_template_gives_handler_timeout_memory_and_variables():
     function = read_function("QueueScoreFunction")
 
     assert function.handler == "lambda_fn.queue.handler"
-    assert function.timeout == 30
+    assert function.timeout == 10
     assert "RESULTS_QUEUE_URL" in function.environment
 
 

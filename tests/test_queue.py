@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from moto import mock_aws
 
+from lambda_fn.results_queue import MAX_CALL_MILLISECONDS
+
 ATOL = 1e-6
 
 
@@ -258,7 +260,9 @@ def has_time(milliseconds):
 
 
 def test_without_time_to_send_nothing_is_sent(queue, sent, instances):
-    response = queue.handler({"Records": [record("a", {"instances": instances[:1]})]}, has_time(5_000))
+    response = queue.handler(
+        {"Records": [record("a", {"instances": instances[:1]})]}, has_time(MAX_CALL_MILLISECONDS - 1)
+    )
 
     assert response == {"batchItemFailures": [{"itemIdentifier": "a"}]}
     assert sent == []
