@@ -13,7 +13,8 @@ import pandas as pd
 from train import dataset, schema
 from train.document import Picture, to_html, to_markdown
 from train.files import replace_all
-from train.sections import Material, model_card
+from train.material import Material
+from train.sections import model_card
 from train.sources import DataError
 
 
