@@ -114,7 +114,7 @@ def _widen(ensemble: onnx.NodeProto, forest: Any) -> None:
         tree = estimator.tree_
         probability = leaf_probabilities(tree)
         # A tree of one leaf is written as a split between it and itself.
-        stack = [(ids["nodes_truenodeids"][root], 1, 0)] if tree.node_count == 1 else [(root, 0, 0)]
+        stack = [(side[root], 1, 0) for side in ids.values()] if tree.node_count == 1 else [(root, 0, 0)]
         while stack:
             index, is_leaf, node = stack.pop()
             if is_leaf:

@@ -92,13 +92,16 @@ def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
     left = np.concatenate([tree.children_left + root for tree, root in zip(trees, roots, strict=True)])
     right = np.concatenate([tree.children_right + root for tree, root in zip(trees, roots, strict=True)])
     is_leaf = np.concatenate([tree.children_left < 0 for tree in trees])
-    # A root must be a split: a tree of one leaf becomes a split with that leaf on both sides.
+    # A root must be a split: a tree of one leaf becomes a split at infinity, with that leaf on both sides, twice in
+    # the table: onnxruntime takes another leaf for one that two splits share.
     lone = roots[is_leaf[roots]]
     left[lone] = right[lone] = lone
     # Splits and leaves have tables of their own.
     splits, leaves = np.concatenate([np.flatnonzero(~is_leaf), lone]), np.flatnonzero(is_leaf)
     in_splits, in_leaves = np.full(len(is_leaf), -1), np.full(len(is_leaf), -1)
     in_splits[splits], in_leaves[leaves] = np.arange(len(splits)), np.arange(len(leaves))
+    second = range(len(leaves), len(leaves) + len(lone))
+    leaves = np.concatenate([leaves, lone])
 
     def children(side: NDArray[np.int64]) -> tuple[list[int], list[int]]:
         child = side[splits]
@@ -108,7 +111,9 @@ def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
 
     true_ids, true_leaves = children(left)
     false_ids, false_leaves = children(right)
+    false_ids[len(splits) - len(lone) :] = second
     feature, threshold = (np.concatenate([getattr(tree, name) for tree in trees]) for name in ("feature", "threshold"))
+    threshold[lone] = np.inf
     probability = np.concatenate([leaf_probabilities(tree) for tree in trees])
     node = helper.make_node(
         "TreeEnsemble",

@@ -98,7 +98,9 @@ def trees_of_file(model: onnx.ModelProto) -> Trees:
                     continue
                 true = (a["nodes_truenodeids"][index], a["nodes_trueleafs"][index])
                 false = (a["nodes_falsenodeids"][index], a["nodes_falseleafs"][index])
-                if true == false:  # a tree of one leaf, written as a split between it and itself
+                if np.isposinf(threshold[index]):  # a tree of one leaf, written as a split between it and itself
+                    if not (true[1] and false[1] and weight[true[0]] == weight[false[0]]):
+                        raise ProofError(f"tree {number} splits at infinity between different leaves")
                     stack.append(true)
                     continue
                 yield a["nodes_featureids"][index], threshold[index], np.nan, number
@@ -360,9 +362,9 @@ def prove_contributions(
         mixes = np.where(subsets[:, families], rows[:, None, :], reference).reshape(-1, rows.shape[1])
         value = probabilities(pipeline, mixes).reshape(len(rows), -1)
         _, _, contributions = run(session, rows, explain=True)
-        worst = max(worst, float(np.abs(contributions - value @ weight).max()))
+        worst = float(np.maximum(worst, np.abs(contributions - value @ weight).max()))  # NaN stays NaN
         difference = contributions.sum(axis=1, dtype=np.float64) - (value[:, 0] - value[:, -1])
-        worst_sum = max(worst_sum, float(np.abs(difference).max()))
-    if not max(worst, worst_sum) <= TOLERANCE:
+        worst_sum = float(np.maximum(worst_sum, np.abs(difference).max()))
+    if not (worst <= TOLERANCE and worst_sum <= TOLERANCE):
         raise ProofError(f"contributions differ by {worst:.3g} from the pipeline's, and their sums by {worst_sum:.3g}")
     return {"rows": len(X), "max_difference": worst, "max_difference_of_sum": worst_sum}

@@ -1,10 +1,12 @@
+import subprocess
+import sys
 from itertools import permutations
 
 import numpy as np
 import onnx
 import pytest
 from conftest import card_for
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.__main__ import export
@@ -44,6 +46,7 @@ def small(clients, tmp_path_factory):
     return pipeline, card, Model(path)
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1_999))
 def test_contributions_are_shapley_values_by_definition(small, rows, index):
     pipeline, card, model = small
@@ -83,6 +86,23 @@ def test_reference_profile_itself_has_no_reasons(model):
     profile = np.array([model.card.reference.profile], np.float32)
 
     assert np.abs(model.score(profile, explain=True).contributions).max() < 1e-12
+
+
+def test_ten_thousand_rows_are_explained_in_little_memory(model_path):
+    script = (
+        "import sys, pathlib, resource, numpy\n"
+        "from lambda_fn.predictions import Predictor\n"
+        "from lambda_fn.model import Model\n"
+        "model = Model(pathlib.Path(sys.argv[1]))\n"
+        "rows = numpy.resize(numpy.array(model.card.golden.rows[8:], numpy.float32), (10_000, 24))\n"
+        "_, predictions = Predictor(model).predict(rows, explain=True)\n"
+        "assert len(predictions) == 10_000 and all(p.reasons is not None for p in predictions)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script, model_path], capture_output=True, text=True, check=True)
+
+    assert int(ran.stdout) < 512 * 1024  # Linux counts in KiB
 
 
 def test_no_rows_explain_to_nothing(model):

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_clients
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -17,6 +17,7 @@ from train.pipeline import build_pipeline
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, 2, elements=finite))
 def test_keys_keep_the_order_of_floats(pair):
     keys = to_key(pair)
@@ -25,6 +26,7 @@ def test_keys_keep_the_order_of_floats(pair):
     assert (from_key(keys) == pair).all()
 
 
+@settings(deadline=None)
 @given(
     mean=st.floats(-1e5, 1e5),
     scale=st.floats(1e-3, 1e6),
@@ -72,6 +74,61 @@ def test_reordered_columns_fold_onto_their_raw_features(clients):
     values = X.to_numpy(np.float32)
 
     assert (fold(fitted).forest.predict_proba(values)[:, 1] == probabilities(fitted, values)).all()
+
+
+@pytest.mark.parametrize(
+    "selected",
+    [np.arange(24) < 14, [True] * 14 + [False] * 10, slice("age", "limit_balance"), slice(0, 14), [-1, -11], "bill.*"],
+    ids=["mask", "booleans", "names", "positions", "negative", "pattern"],
+)
+def test_columns_may_be_selected_in_any_way(clients, selected):
+    X, y = clients
+    selected = make_column_selector(selected) if isinstance(selected, str) else selected
+    columns = ColumnTransformer([("scale", StandardScaler(), selected)], remainder="passthrough")
+    fitted = make_pipeline(columns, RandomForestClassifier(5, random_state=0)).fit(X, y)
+    values = X.to_numpy(np.float32) + np.float32(0.3)
+
+    assert (fold(fitted).forest.predict_proba(values)[:, 1] == probabilities(fitted, values)).all()
+
+
+def test_columns_may_be_dropped_or_taken_twice(clients):
+    X, y = clients
+    parts = [
+        ("once", StandardScaler(), ["age", "pay_0"]),
+        ("twice", MinMaxScaler(), ["age"]),
+        ("none", "drop", ["sex"]),
+    ]
+    fitted = make_pipeline(ColumnTransformer(parts), RandomForestClassifier(5, random_state=0)).fit(X, y)
+    values = X.to_numpy(np.float32) + np.float32(0.3)
+
+    folded = fold(fitted).forest
+
+    assert (folded.predict_proba(values)[:, 1] == probabilities(fitted, values)).all()
+    assert folded.feature_importances_.shape == (24,)  # computed in memory of this size
+
+
+def test_constant_feature_and_constant_forest_fold(clients):
+    X, y = clients
+    X = X.assign(age=40, sex=0)
+    for scaler in (StandardScaler(), MinMaxScaler(), RobustScaler()):
+        fitted = make_pipeline(scaler, RandomForestClassifier(3, max_depth=2, random_state=0)).fit(X, y)
+        values = X.to_numpy(np.float32) + np.float32(0.3)
+
+        assert (fold(fitted).forest.predict_proba(values)[:, 1] == probabilities(fitted, values)).all()
+
+
+class Absolute(StandardScaler):
+    """A scaler that is not monotone."""
+
+    def transform(self, X, copy=None):
+        return np.abs(super().transform(X, copy))
+
+
+def test_subclass_of_a_scaler_is_not_trusted(clients):
+    fitted = make_pipeline(Absolute(), RandomForestClassifier(3)).fit(*clients)
+
+    with pytest.raises(NotFoldable, match="Absolute is not known to be monotone"):
+        fold(fitted)
 
 
 def test_unknown_transformer_is_named(clients):

@@ -1,9 +1,14 @@
+import dataclasses
 import re
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from export import parity
 from export.__main__ import export
@@ -66,6 +71,52 @@ def test_swapped_branches_are_found(pipeline, folded, model_proto, card):
 
     with pytest.raises(ProofError):
         prove_trees(pipeline, folded, model_proto, card)
+
+
+def test_column_that_hangs_on_another_feature_is_found(clients, card):
+    """A map of columns that is wrong would give thresholds that nothing finite reaches, each of them right."""
+    fitted = make_pipeline(StandardScaler(), RandomForestClassifier(3, max_depth=3, random_state=0)).fit(*clients)
+    right = fold(fitted)
+    wrong = dataclasses.replace(right, columns=np.roll(right.columns, 1))
+    model = convert(fitted, right, card)
+    replace(model, "nodes_featureids", wrong.columns[list(attribute(model, "nodes_featureids").ints)].tolist())
+
+    with pytest.raises(ProofError, match="hangs on another feature too"):
+        prove_trees(fitted, wrong, model, card)
+
+
+def test_score_that_is_no_number_is_found(pipeline, card, rows, model_proto):
+    weights = tensor(model_proto, "leaf_weights") * np.float32(np.nan)
+    replace(model_proto, "leaf_weights", numpy_helper.from_array(weights))
+    session = parity.open_session(model_proto.SerializeToString())
+
+    with pytest.raises(ProofError, match="probability nan"):
+        witness(pipeline, session, card, rows.to_numpy(np.float32), None, "data")
+    with pytest.raises(ProofError, match="contributions differ"):
+        parity.prove_contributions(pipeline, session, card, rows.to_numpy(np.float32)[:10])
+
+
+def test_threshold_between_both_sides_rounding_is_told_as_such(pipeline, card, rows):
+    X = rows.to_numpy(np.float32)
+    expected = parity.probabilities(pipeline, X)
+    rounded = expected.astype(np.float32)
+    between = rounded[np.flatnonzero(rounded > expected)[0]]
+    card = msgspec.structs.replace(card, threshold=msgspec.structs.replace(card.threshold, value=float(between)))
+
+    with pytest.raises(
+        ProofError, match=r"label \d in the file and \d in the pipeline, as the threshold .* lies between"
+    ):
+        export(pipeline, card, X, random_rows=500)
+
+
+def test_votes_of_pure_trees_are_exact(clients, card):
+    """A forest of full depth gives the threshold itself to many rows; leaves divided beforehand would miss it."""
+    X, y = clients
+    fitted = make_pipeline(StandardScaler(), RandomForestClassifier(40, random_state=0)).fit(X, y)
+
+    _, report = export(fitted, card, X.to_numpy(np.float32), random_rows=2_000)
+
+    assert report["witnesses"]["random"]["rows_within_tolerance_of_threshold"] > 10
 
 
 def test_bound_covers_what_rows_show(pipeline, card, rows):

@@ -54,6 +54,31 @@ def test_damaged_tree_is_refused(model_path, tmp_path):
         Model(tmp_path / "model.onnx")
 
 
+def test_score_that_is_no_number_is_refused(model_path, tmp_path):
+    file = onnx.load(model_path)
+    (trees,) = (node for node in file.graph.node if node.op_type == "TreeEnsemble")
+    weights = next(a for a in trees.attribute if a.name == "leaf_weights").t
+    values = onnx.numpy_helper.to_array(weights) * np.float32(np.nan)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values))
+    onnx.save(file, tmp_path / "model.onnx")
+
+    with pytest.raises(WrongRuntime, match="probability nan"):
+        Model(tmp_path / "model.onnx")
+
+
+def test_card_on_a_graph_of_another_shape_is_refused(model_path, tmp_path):
+    def one_more(card: ModelCard) -> ModelCard:
+        features = (*card.features, msgspec.structs.replace(card.features[0], name="another"))
+        profile = msgspec.structs.replace(card.reference, profile=(*card.reference.profile, 0.0))
+        golden = Golden(tuple((*row, 0.0) for row in card.golden.rows), card.golden.probabilities)
+        return msgspec.structs.replace(card, features=features, reference=profile, golden=golden)
+
+    rewritten(model_path, tmp_path / "model.onnx", one_more)
+
+    with pytest.raises(ModelError, match="can't score the golden rows of its own card"):
+        Model(tmp_path / "model.onnx")
+
+
 def test_other_format_version_is_refused(model_path, tmp_path):
     path = rewritten(model_path, tmp_path / "model.onnx", lambda card: msgspec.structs.replace(card, format_version=99))
 
