@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -88,21 +89,22 @@ def test_reference_profile_itself_has_no_reasons(model):
     assert np.abs(model.score(profile, explain=True).contributions).max() < 1e-12
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read as Linux tells it")
 def test_ten_thousand_rows_are_explained_in_little_memory(model_path):
     script = (
-        "import sys, pathlib, resource, numpy\n"
+        "import sys, pathlib, re, numpy\n"
         "from lambda_fn.predictions import Predictor\n"
         "from lambda_fn.model import Model\n"
         "model = Model(pathlib.Path(sys.argv[1]))\n"
         "rows = numpy.resize(numpy.array(model.card.golden.rows[8:], numpy.float32), (10_000, 24))\n"
         "_, predictions = Predictor(model).predict(rows, explain=True)\n"
         "assert len(predictions) == 10_000 and all(p.reasons is not None for p in predictions)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])\n"
     )
 
     ran = subprocess.run([sys.executable, "-c", script, model_path], capture_output=True, text=True, check=True)
 
-    assert int(ran.stdout) < 512 * 1024  # Linux counts in KiB
+    assert int(ran.stdout) < 512 * 1024  # in KiB; getrusage would count what this process, the parent, holds
 
 
 def test_no_rows_explain_to_nothing(model):
