@@ -29,6 +29,8 @@ from lambda_fn.metadata import Card
 
 # onnxruntime has run TreeEnsemble since 1.21; opset 21 and IR 10 are as old as that.
 OPSET, ML_OPSET, IR_VERSION = 21, 5, 10
+# A sum of 1,000 float32 leaves was seen 1.01e-6 from float64's; the proof takes 1e-6.
+MOST_FLOAT32_TREES = 250
 _SKL2ONNX_OPSETS = {"": OPSET, "ai.onnx.ml": 3}
 # scikit-learn casts to float32 before these compare with their thresholds.
 _FLOAT32_TREES = (*FORESTS, DecisionTreeClassifier, GradientBoostingClassifier)
@@ -54,7 +56,8 @@ def convert(pipeline: Pipeline, folded: Fold | None, card: Card) -> onnx.ModelPr
     """
     model, constants = tree_ensemble(folded.forest) if folded else _not_folded(pipeline)
     if folded and folded.calibrator is not None:
-        model, constants = calibrated(folded.forest, folded.calibrator, *model)
+        (ensemble,) = (node for node in model if node.op_type == "TreeEnsemble")
+        model, constants = calibrated(folded.forest, folded.calibrator, ensemble)
     position = {family.name: i for i, family in enumerate(card.families)}
     families = [position[feature.family] for feature in card.features]
     nodes, initializers = explained(families, np.array(card.reference.profile, dtype=np.float32), model)
@@ -85,7 +88,8 @@ def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
     """Write a forest on raw features as one ``TreeEnsemble`` node, ``rows`` to ``scores``.
 
     The leaves' probabilities are averaged, as scikit-learn does, and not divided beforehand: the sum of pure leaves is
-    then a whole number, so that a vote of one half is one half exactly.
+    then a whole number, so that a vote of one half is one half exactly. A float32 sum errs with the number of trees: in
+    a large forest splits (still float32 values) and leaves are float64.
     """
     trees = [estimator.tree_ for estimator in forest.estimators_]
     roots = np.concatenate([[0], np.cumsum([tree.node_count for tree in trees])[:-1]])
@@ -115,10 +119,12 @@ def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
     feature, threshold = (np.concatenate([getattr(tree, name) for tree in trees]) for name in ("feature", "threshold"))
     threshold[lone] = np.inf
     probability = np.concatenate([leaf_probabilities(tree) for tree in trees])
+    is_wide = len(trees) > MOST_FLOAT32_TREES
+    number = np.float64 if is_wide else np.float32
     node = helper.make_node(
         "TreeEnsemble",
-        ["rows"],
-        ["scores"],
+        ["rows_double" if is_wide else "rows"],
+        ["scores_double" if is_wide else "scores"],
         domain="ai.onnx.ml",
         n_targets=1,
         aggregate_function=0,  # AVERAGE
@@ -126,15 +132,18 @@ def tree_ensemble(forest: Any) -> tuple[list[onnx.NodeProto], list[onnx.TensorPr
         tree_roots=in_splits[roots].tolist(),
         nodes_modes=numpy_helper.from_array(np.zeros(len(splits), dtype=np.uint8)),  # BRANCH_LEQ
         nodes_featureids=np.maximum(feature[splits], 0).tolist(),
-        nodes_splits=numpy_helper.from_array(threshold[splits].astype(np.float32)),
+        nodes_splits=numpy_helper.from_array(threshold[splits].astype(number)),
         nodes_truenodeids=true_ids,
         nodes_trueleafs=true_leaves,
         nodes_falsenodeids=false_ids,
         nodes_falseleafs=false_leaves,
         leaf_targetids=[0] * len(leaves),
-        leaf_weights=numpy_helper.from_array(probability[leaves].astype(np.float32)),
+        leaf_weights=numpy_helper.from_array(probability[leaves].astype(number)),
     )
-    return [node], []
+    if not is_wide:
+        return [node], []
+    widened = helper.make_node("Cast", ["rows"], ["rows_double"], to=TensorProto.DOUBLE)
+    return [widened, node, helper.make_node("Cast", ["scores_double"], ["scores"], to=TensorProto.FLOAT)], []
 
 
 def _not_folded(pipeline: Pipeline) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:

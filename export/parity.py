@@ -119,6 +119,12 @@ def _ensembles(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [node for node in model.graph.node if node.op_type == "TreeEnsemble" and node.name != BINS]
 
 
+def _sums_in_float64(model: onnx.ModelProto) -> bool:
+    (node,) = _ensembles(model)
+    (weights,) = (attribute.t for attribute in node.attribute if attribute.name == "leaf_weights")
+    return bool(weights.data_type == onnx.TensorProto.DOUBLE)
+
+
 def _table(nodes: Iterator[tuple[int, float, float, int]]) -> Trees:
     feature, threshold, leaf, tree = zip(*nodes, strict=True)
     return Trees(
@@ -174,8 +180,8 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
 
     leaves = np.flatnonzero(theirs.feature < 0)
     error = np.abs(ours.leaf[leaves] - theirs.leaf[leaves])
-    # Behind a calibration the leaves are float64, and summed so.
-    leaf_type, roundoff = (np.float32, 2.0**-24) if folded.calibrator is None else (np.float64, 2.0**-53)
+    # Behind a calibration and in a large forest the leaves are float64, and summed so.
+    leaf_type, roundoff = (np.float64, 2.0**-53) if _sums_in_float64(model) else (np.float32, 2.0**-24)
     if (bad := ours.leaf[leaves] != theirs.leaf[leaves].astype(leaf_type)).any():
         at = int(np.argmax(bad))
         raise ProofError(f"a leaf of tree {theirs.tree[leaves[at]]} weighs {ours.leaf[leaves[at]]} in the file")
@@ -195,6 +201,8 @@ def prove_trees(pipeline: Pipeline, folded: Fold, model: onnx.ModelProto, card: 
         calibration = {"calibration": measured}
         # Both sums err; the map stretches that; at the end comes one rounding to float32, of a number up to 1.
         bound = 2 * bound * measured["slope"] + measured["max_difference"] + 2.0**-24
+    elif leaf_type is np.float64:
+        bound += 2.0**-24  # of the cast to float32
     counts = np.bincount(folded.columns[feature], minlength=len(names))
     return {
         "trees": n_trees,

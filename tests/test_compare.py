@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 from xgboost import XGBClassifier
 
 from export.__main__ import export
-from export.parity import ProofError
+from export.parity import TOLERANCE, ProofError
 from lambda_fn.metadata import decode_card
 from train import __main__ as training
 from train import schema
@@ -223,6 +223,16 @@ def test_what_skl2onnx_alone_gets_wrong_is_exported_under_the_proof(classifier, 
 
     assert report["witnesses"]["random"]["labels_differing"] == 0
     assert report["witnesses"]["random"]["max_difference"] <= 1e-6
+
+
+def test_a_large_forest_sums_in_float64_and_is_bounded_by_the_proofs_tolerance(clients):
+    X, y = clients
+    fitted = build_pipeline(n_estimators=300, min_samples_leaf=100, random_state=0).fit(X, y)
+
+    _, report = export(fitted, card_for(X), X.to_numpy(np.float32), random_rows=2_000)
+
+    assert report["method"] == "exact"
+    assert report["probability_bound"] <= TOLERANCE
 
 
 def test_a_support_vector_machine_needs_no_scaler_to_be_exported(clients):
