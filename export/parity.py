@@ -34,6 +34,8 @@ TOLERANCE = 1e-6
 RANDOM_ROWS = 100_000
 BATCH = 1_000
 EXPLAINED_ROWS = 2_000
+# Mixes of explained rows at once: a support vector machine takes a float64 for each of them and each of its vectors.
+_MIXES = 5_120
 
 
 class ProofError(ValueError):
@@ -365,8 +367,9 @@ def prove_contributions(
     reference = np.array(card.reference.profile, dtype=np.float32)
     weight = weights(subsets)
     worst = worst_sum = 0.0
-    for start in range(0, len(X), 100):
-        rows = X[start : start + 100]
+    step = max(1, _MIXES // len(subsets))
+    for start in range(0, len(X), step):
+        rows = X[start : start + step]
         mixes = np.where(subsets[:, families], rows[:, None, :], reference).reshape(-1, rows.shape[1])
         value = probabilities(pipeline, mixes).reshape(len(rows), -1)
         _, _, contributions = run(session, rows, explain=True)
