@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 import yaml
 from botocore.config import Config
-from moto import mock_aws
 from moto.server import ThreadedMotoServer
 
 from infra.base_image import ImageError, ensure_image
@@ -32,6 +31,9 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parent.parent
 SAM_PYTHON = ROOT / ".venv-sam/bin/python"
+# Without credentials SAM does not ask AWS which account this is. Taken before handlers are loaded here with variables
+# of their own, which SAM would prefer to the template's.
+SHELL = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 MEMORY = 256  # the least that template.yaml allows
 EVENTS = sorted(Path("tests/events").glob("*.json"))
 FUNCTIONS = [
@@ -56,10 +58,8 @@ def of(function):
 
 
 def environment(**variables):
-    # Without credentials SAM does not ask AWS which account this is.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     settings = {"SAM_CLI_TELEMETRY": "0", "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1"}
-    return kept | settings | variables
+    return SHELL | settings | variables
 
 
 def sam(*arguments, **variables):
@@ -250,30 +250,36 @@ def test_invoked_with_a_batch_of_items_it_answers_as_the_handler(cloud, path, lo
     assert invoke(cloud, path) == json.loads(json.dumps(expected))
 
 
+def outcomes_in(sqs, queue):
+    """The outcomes in a queue, by their messages. They stay there, out of sight."""
+    received = []
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=600).get(
+        "Messages"
+    ):
+        received += [json.loads(message["Body"]) for message in messages]
+    outcomes = {outcome["message_id"]: outcome for outcome in received}
+    assert len(outcomes) == len(received)
+    return outcomes
+
+
 @of("QueueScoreFunction")
-def test_invoked_with_messages_it_sends_the_outcomes_of_the_handler(cloud, path, load_handler, context, monkeypatch):
+def test_invoked_with_messages_it_sends_the_outcomes_of_the_handler(cloud, path, load_handler, context):
     answer = invoke(cloud, path)
-    outcomes = [json.loads(message["Body"]) for message in cloud.queues.receive_all(cloud.queues.results)]
 
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "local")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")  # not where the container's queue is
-    with mock_aws():
-        queues = boto3.client("sqs")
-        url = queues.create_queue(QueueName="expected.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-        handler = load_handler("queue", RESULTS_QUEUE_URL=url).handler
-        assert answer == handler(read(path), context)
-        expected = []
-        while messages := queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            expected += [json.loads(message["Body"]) for message in messages]
-        queues.close()
+    place = {
+        "AWS_ENDPOINT_URL_SQS": cloud.queues.endpoint,
+        "AWS_DEFAULT_REGION": "eu-central-1",  # not where the container's queue is
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    elsewhere = boto3.client("sqs", region_name="eu-central-1", endpoint_url=cloud.queues.endpoint, **credentials)
+    with closing(elsewhere):
+        url = elsewhere.create_queue(QueueName="expected.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+        assert answer == load_handler("queue", RESULTS_QUEUE_URL=url, **place).handler(read(path), context)
+        expected = outcomes_in(elsewhere, url)
     assert expected
-
-    def by_message(outcomes):
-        return {outcome["message_id"]: outcome for outcome in outcomes}
-
-    assert len(outcomes) == len(expected)
-    assert by_message(outcomes) == by_message(expected)
+    assert outcomes_in(cloud.queues.sqs, cloud.queues.results) == expected
 
 
 @of("PreTrafficFunction")
