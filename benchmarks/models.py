@@ -54,7 +54,8 @@ def export_model(folder, sample):
     arguments = map(str, (folder / "pipeline.joblib", "--sample", sample, "--out", target))
     ran = subprocess.run([sys.executable, "-m", "export", *arguments], capture_output=True, text=True)
     if ran.returncode:
-        return None, ran.stderr.strip().splitlines()[-1].removeprefix("export: no model written: ")
+        told = ran.stderr.strip().splitlines() or [f"export ended with status {ran.returncode}"]
+        return None, told[-1].removeprefix("export: no model written: ")
     return json.loads((folder / "parity.json").read_text()), None
 
 

@@ -330,8 +330,13 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
 
 
 def run(session: onnxruntime.InferenceSession, X: NDArray[np.float32], explain: bool = False) -> Any:
-    """Run the model file: probability, label, contributions."""
-    return session.run(("probability", "label", "contributions"), {"features": X, "explain": np.array(explain)})
+    """Run the model file: probability, label, contributions; in parts, as some graphs hold much for each row."""
+    outputs = ("probability", "label", "contributions")
+    parts = [
+        session.run(outputs, {"features": X[start : start + BATCH], "explain": np.array(explain)})
+        for start in range(0, max(len(X), 1), BATCH)
+    ]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def _where(pipeline: Pipeline, card: Card, row: NDArray[np.float32], trees: Trees | None) -> str:
