@@ -39,6 +39,10 @@ LAMBDA_LINES = 330  # bytes of START, END and REPORT
 ACCESS_LINE = 300  # bytes of the API's access log, in the template's format
 
 
+class InvocationError(RuntimeError):
+    """The function raised, or left messages undone."""
+
+
 @contextmanager
 def container(function, code, memory, variables):
     """Run a function's container; gives its id and address."""
@@ -90,8 +94,11 @@ def invoke(url, event):
 def measure(function, code, memory, event, repeats, variables):
     """Return the first duration, the mean of the others (all in ms) and the log's bytes per invocation."""
     with container(function, code, memory, variables) as (identity, url):
-        for _ in range(repeats + 1):
-            invoke(url, event() if callable(event) else event)
+        try:
+            for _ in range(repeats + 1):
+                invoke(url, event() if callable(event) else event)
+        except InvocationError as error:
+            raise SystemExit(f"{run(['docker', 'logs', identity])}\n{error}") from error
         time.sleep(0.5)
         log = run(["docker", "logs", identity])
     first, *others = map(float, re.findall(r"\tDuration: ([\d.]+) ms", log))
