@@ -31,6 +31,7 @@ def rows(text, heading):
     """The rows of the table under a line of column names."""
     lines = text.partition(heading)[2].splitlines()[2:]
     table = lines[: next((i for i, line in enumerate(lines) if not line.startswith("|")), len(lines))]
+    assert table
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
