@@ -5,6 +5,7 @@ import itertools
 import sys
 from types import SimpleNamespace
 
+import hypothesis
 import joblib
 import numpy as np
 import pandas as pd
@@ -169,6 +170,10 @@ class _CurrentStdout:
 
 _loads = itertools.count()
 
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 
 @pytest.fixture(scope="module")
 def load_handler(model_path):
@@ -184,7 +189,11 @@ def load_handler(model_path):
             defaults = {"MODEL_PATH": str(model_path), "POWERTOOLS_SERVICE_NAME": f"{name}-{next(_loads)}"}
             for variable, value in (defaults | environment).items():
                 patch.setenv(variable, value)
-            for module in (f"lambda_fn.{name}", "lambda_fn.observability"):
+            # All that have the logger of an earlier load, too.
+            old = [
+                key for key, module in sys.modules.items() if key.startswith("lambda_fn.") and "logger" in vars(module)
+            ]
+            for module in {f"lambda_fn.{name}", *old}:
                 patch.delitem(sys.modules, module, raising=False)
             module = importlib.import_module(f"lambda_fn.{name}")
             module.logger.registered_handler.setStream(_CurrentStdout())

@@ -236,6 +236,7 @@ def shown(page):
 def score(page):
     with page.expect_response("**/predict"):
         page.get_by_role("button", name="Score", exact=True).click()
+    page.wait_for_selector("#score:not([aria-busy])")
 
 
 @pytest.mark.e2e

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -255,8 +256,16 @@ def test_interrupted_training_leaves_no_product(tmp_path):
     data.write_bytes(csv_file(UCI_HEADER, uci_rows(2_000)))
     command = [sys.executable, "-m", "train", "--data", data, "--out", out, "--jobs", "2"]
 
+    # A shell starts background jobs deaf to the signal, and the tests may run in one.
+    hear = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear,
     ) as process:
         while process.poll() is None and not list(out.glob("search-cache/*.json")):
             time.sleep(0.01)

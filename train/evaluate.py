@@ -185,9 +185,9 @@ def threshold_of_largest_f1(y: Labels, probability: Floats) -> float:
     """
     precision, recall, cut = precision_recall_curve(y, probability.astype(np.float32).astype(np.float64))
     f1 = _share(2 * precision * recall, precision + recall)[:-1]
-    f1[cut == 0] = -1.0  # no float32 lies below 0 and is a probability
+    f1[cut < _SMALLEST] = -1.0  # no normal float32 lies below these and is a probability
     best = int(np.argmax(f1))
-    if cut[best] == 0:
+    if cut[best] < _SMALLEST:
         return 0.5
     below = cut[best - 1] if best else 0.0
     middle = np.float32((cut[best] + below) / 2)
