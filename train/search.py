@@ -157,9 +157,11 @@ class ExactForestSearch(GridSearchCV):  # type: ignore[misc]
             None if self.cache_dir is None else Path(self.cache_dir),
             verbose=self.verbose > 0,
         )
-        out = work.score(
-            candidates, Parallel(self.n_jobs, pre_dispatch=self.pre_dispatch, return_as="generator_unordered")
+        # Rows are sent, not mapped from files: joblib's tracker of such files may lose count of them, and says so.
+        parallel = Parallel(
+            self.n_jobs, pre_dispatch=self.pre_dispatch, return_as="generator_unordered", max_nbytes=None
         )
+        out = work.score(candidates, parallel)
         self.n_trees_ = work.n_trees
         _warn_or_raise_about_fit_failures(out, self.error_score)
         if callable(self.scoring):
