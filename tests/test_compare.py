@@ -127,7 +127,7 @@ def test_every_model_and_the_ensemble_are_in_table_and_files(compared):
 
 def test_each_pipeline_comes_with_a_card_that_export_takes(compared, data):
     out, _ = compared
-    rows = data.frame[list(schema.NAMES)].to_numpy(np.float32)
+    rows = data.frame[list(schema.NAMES)][:50].to_numpy(np.float32)
 
     for name in (*ENSEMBLE, "ensemble"):
         folder = out / "compare" / name
@@ -219,7 +219,7 @@ def test_what_skl2onnx_alone_gets_wrong_is_exported_under_the_proof(classifier, 
     X, y = clients
     fitted = build_pipeline(classifier=classifier).fit(X, y)
 
-    _, report = export(fitted, card_for(X), X.to_numpy(np.float32), random_rows=5_000)
+    _, report = export(fitted, card_for(X), X[:50].to_numpy(np.float32), random_rows=5_000)
 
     assert report["witnesses"]["random"]["labels_differing"] == 0
     assert report["witnesses"]["random"]["max_difference"] <= 1e-6
@@ -239,7 +239,7 @@ def test_a_support_vector_machine_needs_no_scaler_to_be_exported(clients):
     X, y = clients[0][:300] / clients[0][:300].max(), clients[1][:300]
     fitted = Pipeline([("classifier", calibrated(SVC(), 3))]).fit(X, y)
 
-    _, report = export(fitted, card_for(X), X.to_numpy(np.float32), random_rows=500)
+    _, report = export(fitted, card_for(X), X[:50].to_numpy(np.float32), random_rows=500)
 
     assert report["witnesses"]["data"]["max_difference"] <= 1e-6
 
