@@ -227,9 +227,9 @@ def test_what_skl2onnx_alone_gets_wrong_is_exported_under_the_proof(classifier, 
 
 def test_a_large_forest_sums_in_float64_and_is_bounded_by_the_proofs_tolerance(clients):
     X, y = clients
-    fitted = build_pipeline(n_estimators=300, min_samples_leaf=100, random_state=0).fit(X, y)
+    fitted = build_pipeline(n_estimators=300, min_samples_leaf=300, random_state=0).fit(X, y)
 
-    _, report = export(fitted, card_for(X), X.to_numpy(np.float32), random_rows=2_000)
+    _, report = export(fitted, card_for(X), X[:50].to_numpy(np.float32), random_rows=1_000)
 
     assert report["method"] == "exact"
     assert report["probability_bound"] <= TOLERANCE
