@@ -1,9 +1,9 @@
 """Convert a fitted pipeline to the ONNX graph of a model file.
 
 A foldable forest becomes a single ``TreeEnsemble`` (ai.onnx.ml 5) on raw features, a third of the size of the older
-``TreeEnsembleClassifier`` that skl2onnx writes. Of a voting ensemble each member is a
-pipeline of its own, and a support vector machine has a converter of its own. Any other pipeline is left to skl2onnx, in
-float64 up to the point where scikit-learn or XGBoost itself casts to float32.
+``TreeEnsembleClassifier`` that skl2onnx writes. Of a voting ensemble each member is a pipeline of its own, and a
+support vector machine has a converter of its own. Any other pipeline is left to skl2onnx, in float64 up to the point
+where scikit-learn or XGBoost itself casts to float32.
 """
 
 from copy import copy

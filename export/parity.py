@@ -6,10 +6,10 @@ the next float32 above it to one that goes right, which settles all others becau
 feature, monotonically (`export.fold.source_columns` refuses transformers that aren't known for it); (3) the file's leaf
 weights are the forest's, rounded to float32; (4) float32 summation of n leaves in any order errs by at most
 ``(n - 1) u / (1 - (n - 1) u)`` of the sum, and the division by n by ``u`` of the mean, with ``u = 2^-24`` (Higham,
-Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Behind a calibration, leaves and sums are
-float64; the file's calibration is run by itself and compared, and its largest slope times the sums' error bounds the
-rest. As a witness that doesn't share the argument, rows are scored by both: the caller's data, and random ones aimed at
-the thresholds.
+Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2). Of a very large forest and behind a calibration,
+leaves and sums are float64; the file's calibration is run by itself and compared, and its largest slope times the
+sums' error bounds the rest. As a witness that doesn't share the argument, rows are scored by both: the caller's data,
+and random ones aimed at the thresholds.
 
     ProofError              the file differs from the pipeline; the message says where
 """
