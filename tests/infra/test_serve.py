@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import gateway
+import gateway
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SAM = ROOT / ".venv-sam"
 BODY = json.loads((ROOT / "tests/events/http_api_v2.json").read_text())["body"].encode()
 JSON = {"content-type": "application/json"}

@@ -13,11 +13,11 @@ from urllib.request import Request, urlopen
 import msgspec
 import pytest
 
+import gateway
 from lambda_fn.metadata import METADATA_KEY, Code, Feature
 from lambda_fn.page import render
 from lambda_fn.sample import sample_row
 from lambda_fn.schema import Schema
-from tests import gateway
 
 HOSTILE = "</script><script>alert(1)</script><!--<b> \"quoted\" 'quoted' & @@CARD@@ @@TITLE@@ $& \u2028 ünï 信用 🙂"
 HOSTILE += " " + "long" * 30

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import card_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from export.convert import convert
 from export.explain import MAX_FAMILIES, masks, weights
 from export.fold import fold, probabilities
 from lambda_fn.model import Model
+from made_up import card_for
 from train.pipeline import build_pipeline
 
 SMALL = ("age", "bill_amt_1", "limit_balance", "pay_0", "pay_2")

@@ -15,7 +15,7 @@ from train.document import Heading, Points, Table, Text, to_html, to_markdown
 from train.effects import partial_dependence, permutation_importances
 from train.evaluate import costs, threshold_of_least_cost
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class References(HTMLParser):

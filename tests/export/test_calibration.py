@@ -5,7 +5,6 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from conftest import card_for
 from onnx import numpy_helper
 from scipy.special import expit, logit
 from sklearn.calibration import CalibratedClassifierCV
@@ -21,6 +20,7 @@ from export.fold import fold, probabilities
 from export.parity import TOLERANCE, ProofError, open_session, prove_trees, run
 from lambda_fn.metadata import encode
 from lambda_fn.model import Model
+from made_up import card_for
 from train.calibration import (
     METHODS,
     calibrated_pipeline,
@@ -34,7 +34,7 @@ from train.calibration import (
 from train.evaluate import ranking_metrics
 from train.scorer import make_scorer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDS = StratifiedKFold(5, shuffle=True, random_state=0)
 
 

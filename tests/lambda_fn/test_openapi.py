@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from gateway import serve
 from lambda_fn.metadata import Feature
 from lambda_fn.openapi import document
 from lambda_fn.payload import Decoder, InvalidValues
-from tests.gateway import serve
 
 # Requests that schemathesis makes up for each operation.
 CASES = 1_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EVENT = json.loads((Path(__file__).with_name("events") / "http_api_v2.json").read_text())
+EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_v2.json").read_text())
 ROW = json.loads(EVENT["body"])["instances"][0]
 
 # The embedded metric format, by its specification: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/

@@ -8,7 +8,7 @@ import pytest
 from lambda_fn import events
 from lambda_fn.events import BodyTooLarge, DamagedBody, Request, UnknownEncoding, is_gateway_event
 
-EVENTS = Path(__file__).with_name("events")
+EVENTS = Path(__file__).parents[1] / "events"
 DIRECT = json.loads((EVENTS / "direct.json").read_text())
 GATEWAYS = sorted(
     [*EVENTS.glob("http_api_*.json"), *EVENTS.glob("function_url*.json"), *EVENTS.glob("rest_api_*.json")]

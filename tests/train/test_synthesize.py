@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from credit_files import UCI_HEADER, csv_file, uci_rows
 from sklearn.metrics import roc_auc_score
 
+from credit_files import UCI_HEADER, csv_file, uci_rows
 from train import dataset, schema, synthesize
 from train.pipeline import build_pipeline
 from train.sources import SYNTHETIC

@@ -21,7 +21,7 @@ from infra.emulator import (
 from infra.local import main
 from infra.template import Function, TemplateError, read_function
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EVENT = ROOT / "tests/events/http_api_v2.json"
 
 HANDLER = """

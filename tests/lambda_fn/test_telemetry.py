@@ -60,7 +60,7 @@ def test_functions_switch_telemetry_off_before_the_runtime_is_imported(module, m
 def test_an_answered_request_writes_no_file_and_connects_nowhere(model_path, tmp_path, monkeypatch):
     monkeypatch.setenv("MODEL_PATH", str(model_path))
 
-    run(FUNCTION, tmp_path / "home", Path(__file__).with_name("events") / "http_api_v2.json")
+    run(FUNCTION, tmp_path / "home", Path(__file__).parents[1] / "events" / "http_api_v2.json")
 
 
 def test_export_switches_telemetry_off_before_the_runtime_is_imported(tmp_path):
@@ -70,4 +70,4 @@ def test_export_switches_telemetry_off_before_the_runtime_is_imported(tmp_path):
 def test_training_does_without_the_runtime():
     script = "import train.__main__, sys; sys.exit('onnxruntime' in sys.modules)"
 
-    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2]).returncode == 0

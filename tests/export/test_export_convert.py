@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
-from conftest import card_for
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +20,7 @@ from export.__main__ import ConversionError, export, main
 from export.fold import probabilities
 from lambda_fn.metadata import METADATA_KEY, CardError, decode_model_card, encode
 from lambda_fn.model import Model
+from made_up import card_for
 from train.pipeline import build_pipeline
 
 ALONE = """

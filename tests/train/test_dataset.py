@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from credit_files import KAGGLE_HEADER, OPENML_HEADER, UCI_HEADER, csv_file, uci_rows, xls_file, zip_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_files import KAGGLE_HEADER, OPENML_HEADER, UCI_HEADER, csv_file, uci_rows, xls_file, zip_file
 from train import __main__ as training
 from train import dataset, schema
 from train.sources import DataError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROWS = uci_rows()
 UCI = csv_file(UCI_HEADER, ROWS)
 

@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import made_up_clients
 
 from lambda_fn.metadata import decode_card
+from made_up import made_up_clients
 from train import schema
 from train.card import build_card
 

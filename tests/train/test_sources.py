@@ -6,8 +6,8 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from credit_files import UCI_HEADER, csv_file, uci_rows, xls_file, zip_file
 
+from credit_files import UCI_HEADER, csv_file, uci_rows, xls_file, zip_file
 from train import dataset, sources
 from train.sources import SYNTHETIC, DataError, download_uci, read_source, read_table
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_up_clients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -12,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, RobustScaler, StandardScaler
 
 from export.fold import NotFoldable, fold, from_key, largest_going_left, probabilities, to_key, transform
+from made_up import made_up_clients
 from train.pipeline import build_pipeline
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)

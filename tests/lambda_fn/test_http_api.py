@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lambda_fn.model import ModelError
 from lambda_fn.payload import Decoder
 
-EVENTS = Path(__file__).with_name("events")
+EVENTS = Path(__file__).parents[1] / "events"
 DIRECT = json.loads((EVENTS / "direct.json").read_text())
 ROW = DIRECT["instances"][0]
 SCORING = [

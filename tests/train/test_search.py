@@ -23,7 +23,7 @@ from train import schema
 from train.pipeline import build_pipeline
 from train.search import NOTEBOOK_GRID, ExactForestSearch, one_standard_error
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def table(n_rows=90, seed=0):

@@ -4,7 +4,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import card_for, made_up_clients
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
@@ -20,6 +19,7 @@ from xgboost import XGBClassifier
 from export.__main__ import export
 from export.parity import TOLERANCE, ProofError
 from lambda_fn.metadata import decode_card
+from made_up import card_for, made_up_clients
 from train import __main__ as training
 from train import schema
 from train.compare import compare, fit, tune

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from credit_files import UCI_HEADER, csv_file, uci_rows
 
+from credit_files import UCI_HEADER, csv_file, uci_rows
 from train import drift, schema
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,17 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from credit_files import UCI_HEADER, csv_file, uci_rows
 from sklearn import metrics
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 
+from credit_files import UCI_HEADER, csv_file, uci_rows
 from lambda_fn.metadata import decode_card
 from train import __main__ as training
 from train import dataset, schema
 from train.pipeline import build_pipeline
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GRID = {"classifier__min_samples_leaf": [20, 40], "classifier__n_estimators": [5, 10]}
 PRODUCTS = ["card.json", "cv_results.csv", "metrics.json", "pipeline.joblib", "tidy.csv"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import card_for
 
 from export.__main__ import export
 from lambda_fn.model import Model
+from made_up import card_for
 from train.pipeline import build_pipeline
 
 pytestmark = pytest.mark.e2e
@@ -55,7 +55,7 @@ def node_modules(tmp_path_factory):
 def test_another_runtime_gives_the_same_numbers(model, model_path, rows, node_modules):
     X = rows[:200].to_numpy(np.float32)
     script = node_modules.parent / "run.js"
-    shutil.copy(Path(__file__).with_name("onnxruntime_node.js"), script)
+    shutil.copy(Path(__file__).parents[1] / "support/onnxruntime_node.js", script)
 
     ran = subprocess.run(
         ["node", script, model_path], input=json.dumps(X.tolist()), capture_output=True, text=True, check=True

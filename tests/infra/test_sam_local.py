@@ -22,14 +22,14 @@ import yaml
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from gateway import serve
 from infra.base_image import ImageError, ensure_image
 from infra.local_queues import LocalQueues
 from infra.template import read_template
-from tests.gateway import serve
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SAM_PYTHON = ROOT / ".venv-sam/bin/python"
 # Without credentials SAM does not ask AWS which account this is. Taken before handlers are loaded here with variables
 # of their own, which SAM would prefer to the template's.

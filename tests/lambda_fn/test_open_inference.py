@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway import serve
 from lambda_fn import open_inference
 from lambda_fn.open_inference import DATATYPES, InferenceError, UnknownModel, check_model, infer, model_metadata
 from lambda_fn.payload import Decoder
-from tests.gateway import serve
 
 NUMPY = {name: np.dtype(code) for name, code in DATATYPES.items()}
 
@@ -238,7 +238,7 @@ def test_metadata_names_what_columns_mean(model):
 
 
 def test_server_version_is_the_projects():
-    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
+    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())["project"]
 
     assert project["version"] == open_inference.SERVER_VERSION
     assert project["name"] == open_inference.SERVER_NAME

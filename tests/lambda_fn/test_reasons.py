@@ -1,11 +1,11 @@
 import msgspec
 import numpy as np
 import pytest
-from conftest import card_for
 
 from export.__main__ import export
 from lambda_fn.model import TOLERANCE, Model
 from lambda_fn.reasons import MAX_REASONS, Reason, Reasons
+from made_up import card_for
 from train.pipeline import build_pipeline
 
 

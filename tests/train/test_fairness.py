@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_up_clients
 from sklearn.metrics import roc_auc_score
 
+from made_up import made_up_clients
 from train import __main__ as training
 from train import fairness, schema
 from train.dataset import Dataset
