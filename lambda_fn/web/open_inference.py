@@ -8,27 +8,27 @@ https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pro
 
 import json
 from array import array
-from collections.abc import Mapping
-from math import nan
+from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from lambda_fn.card import Feature, ModelCard
-from lambda_fn.features import Matrix
+from lambda_fn.card import ModelCard
+from lambda_fn.features import Matrix, Rule
 from lambda_fn.model import Scores
+from lambda_fn.predictions import Label, class_name
 from lambda_fn.web.tensors import (
     NULL,
     InferenceError,
+    InferOutput,
     Input,
-    Output,
     check,
-    describe,
     quote,
     read_bytes,
     read_json,
     write_bytes,
-    write_json,
 )
 
 SERVER_NAME = "serverless-onnx-inference"
@@ -90,13 +90,69 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     model_version: str | None = None
 
 
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """What the server is, and the extensions that it speaks."""
+
+    name: str = SERVER_NAME
+    version: str = SERVER_VERSION
+    extensions: tuple[str, ...] = ("binary_tensor_data",)
+
+
+class TensorMetadata(msgspec.Struct, frozen=True):
+    """A tensor of the model; of its parameters, ``columns`` names the columns of a matrix, as a JSON array."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, str] | UnsetType = UNSET
+
+
+class ModelMetadata(msgspec.Struct, frozen=True):
+    """The model's tensors."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class Live(msgspec.Struct, frozen=True):
+    """Whether the server runs."""
+
+    live: bool
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Whether the server can score."""
+
+    ready: bool
+
+
+class ModelReady(msgspec.Struct, frozen=True):
+    """Whether a model can score."""
+
+    name: str
+    ready: bool
+
+
+class InferResponse(msgspec.Struct, frozen=True):
+    """The tensors that were asked for."""
+
+    model_name: str
+    model_version: str
+    outputs: list[InferOutput]
+    id: str | UnsetType = UNSET
+
+
+class InferError(msgspec.Struct, frozen=True):
+    """Why there are none."""
+
+    error: str
+
+
 _request_decoder = msgspec.json.Decoder(_Request)
 _encoder = msgspec.json.Encoder()
-
-
-def server_metadata() -> dict[str, Any]:
-    """Name the server and the extensions that it speaks."""
-    return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": ["binary_tensor_data"]}
 
 
 class Protocol:
@@ -113,59 +169,35 @@ class Protocol:
         self._names = [feature.name for feature in card.features]
         self._codes = [{text: float(code) for code, text in enumerate(feature.categories)} for feature in card.features]
         self._labels = [one.value for one in card.target.classes]
-        self.outputs = {output["name"]: output for output in self._described_outputs()}
+        self.outputs = {output.name: output for output in self._described_outputs()}
 
-    def _described_outputs(self) -> list[dict[str, Any]]:
+    def _described_outputs(self) -> Iterator[TensorMetadata]:
         card = self._card
-        classes = {"parameters": {"columns": _columns(str(label) for label in self._labels)}}
         match card.task:
             case "binary":
-                outputs = [{"name": "probability", "datatype": "FP64", "shape": [-1]}]
+                yield TensorMetadata("probability", "FP64", [-1])
             case "multiclass":
-                outputs = [{"name": "probabilities", "datatype": "FP64", "shape": [-1, len(self._labels)]} | classes]
+                names = [class_name(one) for one in card.target.classes]
+                yield TensorMetadata("probabilities", "FP64", [-1, len(names)], _columns(names))
             case "regression":
-                outputs = [{"name": "value", "datatype": "FP64", "shape": [-1]}]
+                yield TensorMetadata("value", "FP64", [-1])
         if self._labels:
-            outputs.append({"name": "label", "datatype": _label_datatype(self._labels), "shape": [-1]})
+            yield TensorMetadata("label", _label_datatype(self._labels), [-1])
         if card.families:
-            names = _columns(family.name for family in card.families)
-            shape = [-1, len(card.families)]
-            outputs.append(
-                {"name": "contributions", "datatype": "FP64", "shape": shape, "parameters": {"columns": names}}
-            )
-        outputs.append(
-            {
-                "name": "out_of_range",
-                "datatype": "BOOL",
-                "shape": [-1, len(self._names)],
-                "parameters": {"columns": _columns(self._names)},
-            }
-        )
-        return outputs
+            names = [family.name for family in card.families]
+            yield TensorMetadata("contributions", "FP64", [-1, len(names)], _columns(names))
+        yield TensorMetadata("out_of_range", "BOOL", [-1, len(self._names)], _columns(self._names))
 
-    def metadata(self) -> dict[str, Any]:
-        """Describe the model's tensors: ``columns`` names those of a matrix, as a JSON array.
+    def metadata(self) -> ModelMetadata:
+        """Describe the model's tensors.
 
         A model with texts among its features is described by one input for each; a matrix is taken, too.
         """
         card = self._card
-        matrix = {
-            "name": "features",
-            "datatype": "FP64",
-            "shape": [-1, len(self._names)],
-            "parameters": {"columns": _columns(self._names)},
-        }
-        columns = [
-            {"name": feature.name, "datatype": _DATATYPES[feature.kind], "shape": [-1]} for feature in card.features
-        ]
-        has_texts = any(feature.kind == "category" for feature in card.features)
-        return {
-            "name": card.name,
-            "versions": [card.version],
-            "platform": "onnxruntime_onnx",
-            "inputs": columns if has_texts else [matrix],
-            "outputs": list(self.outputs.values()),
-        }
+        inputs = [TensorMetadata("features", "FP64", [-1, len(self._names)], _columns(self._names))]
+        if any(feature.kind == "category" for feature in card.features):
+            inputs = [TensorMetadata(feature.name, _DATATYPES[feature.kind], [-1]) for feature in card.features]
+        return ModelMetadata(card.name, [card.version], "onnxruntime_onnx", inputs, list(self.outputs.values()))
 
     def check_model(self, name: str, version: str | None = None) -> None:
         """Raise `UnknownModel` unless the card's model is the one asked for."""
@@ -248,60 +280,47 @@ class Protocol:
         if any(shape[0] != n_rows or shape[1:] not in ([], [1]) for shape in shapes):
             raise InferenceError("inputs of one feature each must have the shape [N] or [N, 1], with the same N")
         matrix = array("d", bytes(8 * width * n_rows))
-        for column, (feature, codes) in enumerate(zip(self._card.features, self._codes, strict=True)):
-            values = tensors[feature.name][1]
-            matrix[column::width] = _encoded(feature, codes, values) if isinstance(values, list) else values
+        for column, rule in enumerate(self._rules):
+            values = tensors[rule.name][1]
+            matrix[column::width] = _encoded(rule, values) if isinstance(values, list) else values
         return Matrix(matrix, n_rows)
 
     def bytes_per_row(self, inference: Inference) -> int:
         """Tell how long a row's share of the answer is at most, as it stands in the body."""
-        return sum(
-            self._element_length(self.outputs[name]["datatype"]) * _width(self.outputs[name])
-            for name in inference.outputs
-        )
+        outputs = (self.outputs[name] for name in inference.outputs)
+        return sum(self._element_length(output.datatype) * prod(output.shape[1:]) for output in outputs)
 
     def _element_length(self, datatype: str) -> int:
         return _MAX_LENGTHS.get(datatype) or max(len(_encoder.encode(str(label))) for label in self._labels) + 4
 
     def write(self, inference: Inference, scores: Scores) -> Answer:
         """Answer a request with what its rows scored."""
-        described, chunks = [], []
+        outputs, chunks = [], []
         for name, as_binary in inference.outputs.items():
-            known = self.outputs[name]
-            values = getattr(scores, name)
+            known, values = self.outputs[name], getattr(scores, name).data
             if name == "label":
                 values = [self._labels[place] for place in values]
-            shape = [inference.rows.rows, *known["shape"][1:]]
-            output = Output(name, known["datatype"], shape, values)
+            shape = [inference.rows.rows, *known.shape[1:]]
             if as_binary:
-                chunks.append(write_bytes(output))
-                described.append(describe(output) | {"parameters": {"binary_data_size": len(chunks[-1])}})
+                chunks.append(write_bytes(known.datatype, values))
+                parameters = {"binary_data_size": len(chunks[-1])}
+                outputs.append(InferOutput(name, known.datatype, shape, parameters=parameters))
             else:
-                described.append(write_json(output))
-        response: dict[str, Any] = {
-            "model_name": self._card.name,
-            "model_version": self._card.version,
-            "outputs": described,
-        }
-        if inference.id is not None:
-            response["id"] = inference.id
-        header = _encoder.encode(response)
+                outputs.append(InferOutput(name, known.datatype, shape, data=list(values)))
+        own_id = UNSET if inference.id is None else inference.id
+        header = _encoder.encode(InferResponse(self._card.name, self._card.version, outputs, own_id))
         return Answer(header + b"".join(chunks), len(header) if chunks else None)
 
 
-def _columns(names: Any) -> str:
-    return _encoder.encode(list(names)).decode()
+def _columns(names: list[str]) -> dict[str, str]:
+    return {"columns": _encoder.encode(names).decode()}
 
 
-def _label_datatype(labels: list[bool | int | float | str]) -> str:
+def _label_datatype(labels: list[Label]) -> str:
     kinds = {type(label) for label in labels}
     if kinds == {bool}:
         return "BOOL"
     return "INT64" if kinds == {int} else "FP64" if kinds <= {int, float} else "BYTES"
-
-
-def _width(output: dict[str, Any]) -> int:
-    return output["shape"][1] if len(output["shape"]) == 2 else 1
 
 
 def _split(body: bytes, json_size: str | None) -> tuple[bytes, memoryview]:
@@ -378,8 +397,8 @@ def _tensors(inputs: list[Input], binary: memoryview) -> dict[str, tuple[list[in
     return tensors
 
 
-def _encoded(feature: Feature, codes: dict[str, float], texts: list[str | None]) -> array[float]:
-    """Turn a category's texts into its codes: -1 for one that the card doesn't list, NaN for a missing one."""
-    if feature.kind != "category":
-        raise InferenceError(f"input {quote(feature.name)} is no text; its datatype is {_DATATYPES[feature.kind]}")
-    return array("d", [nan if text is None else codes.get(text, -1.0) for text in texts])
+def _encoded(rule: Rule, texts: list[str | None]) -> array[float]:
+    """Turn a category's texts into the model's values for them."""
+    if rule.feature.kind != "category":
+        raise InferenceError(f"input {quote(rule.name)} is no text; its datatype is {_DATATYPES[rule.feature.kind]}")
+    return array("d", rule.read_column(texts))

@@ -9,12 +9,13 @@ https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pro
 import re
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from math import nan, prod
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 # As `struct` writes them.
 NUMERIC = {
@@ -56,13 +57,14 @@ class Input(msgspec.Struct, forbid_unknown_fields=True):
     data: msgspec.Raw = NULL
 
 
-class Output(NamedTuple):
-    """A tensor to answer with: flat values, or texts."""
+class InferOutput(msgspec.Struct, frozen=True):
+    """A tensor of an answer: its data, or how many of the bytes after the JSON are its."""
 
     name: str
     datatype: str
     shape: list[int]
-    values: Sequence[float] | Sequence[str]
+    parameters: dict[str, int] | UnsetType = UNSET
+    data: list[bool | int | float | str] | UnsetType = UNSET
 
 
 class _Reader(NamedTuple):
@@ -186,22 +188,12 @@ def _texts_from_bytes(tensor: Input, binary: memoryview, count: int) -> list[str
     return texts
 
 
-def write_json(output: Output) -> dict[str, Any]:
-    """Describe an output with its data."""
-    return describe(output) | {"data": list(output.values)}
-
-
-def write_bytes(output: Output) -> bytes:
-    """Give an output's data as bytes."""
-    if output.datatype == "BYTES":
-        texts = [str(text).encode() for text in output.values]
+def write_bytes(datatype: str, values: Sequence[float] | Sequence[str]) -> bytes:
+    """Give an output's values as bytes."""
+    if datatype == "BYTES":
+        texts = [str(text).encode() for text in values]
         return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
-    return struct.pack(f"<{len(output.values)}{NUMERIC[output.datatype]}", *output.values)
-
-
-def describe(output: Output) -> dict[str, Any]:
-    """Describe an output but for its data."""
-    return {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+    return struct.pack(f"<{len(values)}{NUMERIC[datatype]}", *values)
 
 
 def quote(value: object) -> str:
