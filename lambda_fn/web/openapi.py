@@ -327,7 +327,7 @@ def _of_answers(card: ModelCard) -> _Json:
     own = schemas[prediction.__name__]["properties"]
     own["out_of_range"]["items"] |= {"enum": names}
     own["out_of_range"]["description"] = "Features whose values lie outside the training range: less sure"
-    own["reasons"]["description"] = f"At most four, largest first, where asked for"
+    own["reasons"]["description"] = "At most four, largest first, where asked for"
     for name, described in _scores(card).items():
         own[name] = described
     reason = schemas[Reason.__name__]["properties"]
