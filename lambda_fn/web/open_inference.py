@@ -3,7 +3,7 @@
 Specifications: https://github.com/kserve/open-inference-protocol, and for tensors as raw bytes after the JSON
 https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_binary_data.html
 
-    UnknownModel    there is no such model, or no such version of it
+    UnknownModelError    there is no such model, or no such version of it
 """
 
 import json
@@ -41,7 +41,7 @@ _MAX_LENGTHS = {"FP64": 25, "INT64": 21, "BOOL": 6}
 _DATATYPES = {"number": "FP64", "integer": "INT64", "code": "INT64", "category": "BYTES", "boolean": "BOOL"}
 
 
-class UnknownModel(InferenceError):
+class UnknownModelError(InferenceError):
     """There is no model, or no version of it, by the name that was asked for."""
 
 
@@ -166,8 +166,8 @@ class Protocol:
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
+        self._rules = [Rule(feature) for feature in card.features]
         self._names = [feature.name for feature in card.features]
-        self._codes = [{text: float(code) for code, text in enumerate(feature.categories)} for feature in card.features]
         self._labels = [one.value for one in card.target.classes]
         self.outputs = {output.name: output for output in self._described_outputs()}
 
@@ -200,12 +200,14 @@ class Protocol:
         return ModelMetadata(card.name, [card.version], "onnxruntime_onnx", inputs, list(self.outputs.values()))
 
     def check_model(self, name: str, version: str | None = None) -> None:
-        """Raise `UnknownModel` unless the card's model is the one asked for."""
+        """Raise `UnknownModelError` unless the card's model is the one asked for."""
         card = self._card
         if name != card.name:
-            raise UnknownModel(f"there is no model {quote(name)}; this server has {card.name!r}")
+            raise UnknownModelError(f"there is no model {quote(name)}; this server has {card.name!r}")
         if version is not None and version != card.version:
-            raise UnknownModel(f"model {name!r} has no version {quote(version)}; its only version is {card.version!r}")
+            raise UnknownModelError(
+                f"model {name!r} has no version {quote(version)}; its only version is {card.version!r}"
+            )
 
     def read(self, body: bytes, json_size: str | None) -> Inference:
         """Read an inference request; whether the model takes its values shows when they are scored.

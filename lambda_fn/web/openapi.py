@@ -7,7 +7,8 @@ import msgspec
 
 from lambda_fn.card import ModelCard
 from lambda_fn.faults import Problem
-from lambda_fn.features import ID, Rule, example_row
+from lambda_fn.features import Rule, example_row
+from lambda_fn.payload import ID
 from lambda_fn.predictions import PREDICTIONS, Predictions
 from lambda_fn.reasons import Reason
 from lambda_fn.web.open_inference import (
@@ -127,7 +128,7 @@ def _path_parameter(name: str, value: str) -> _Json:
 
 def _predict(card: ModelCard) -> _Json:
     row = example_row(card)
-    examples = {"scored": {"value": {"instances": [row]}}}
+    examples: _Json = {"scored": {"value": {"instances": [row]}}}
     if card.families:
         examples["explained"] = {"value": {"instances": [row], "explain": True}}
     return {

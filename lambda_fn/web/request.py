@@ -3,9 +3,9 @@
 API Gateway's HTTP APIs (payload 2.0) and REST APIs (1.0), function URLs, Application Load Balancers and VPC Lattice.
 
 BodyError
-├── BodyTooLarge       over `MAX_BODY_BYTES`, before or after decompression
-├── UnknownEncoding    a Content-Encoding other than gzip
-└── DamagedBody        not the base64 or gzip that it says it is
+├── BodyTooLargeError       over `MAX_BODY_BYTES`, before or after decompression
+├── UnknownEncodingError    a Content-Encoding other than gzip
+└── DamagedBodyError        not the base64 or gzip that it says it is
 """
 
 import zlib
@@ -34,15 +34,15 @@ class BodyError(Exception):
     """A request's body can't be read."""
 
 
-class BodyTooLarge(BodyError):
+class BodyTooLargeError(BodyError):
     """The body is larger than Lambda allows an event to be."""
 
 
-class UnknownEncoding(BodyError):
+class UnknownEncodingError(BodyError):
     """The body has a Content-Encoding that isn't known here."""
 
 
-class DamagedBody(BodyError):
+class DamagedBodyError(BodyError):
     """The body isn't encoded as the event says."""
 
 
@@ -105,11 +105,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """Decode the body, raising `BodyError` where it can't be."""
         if self.is_base64:
             if len(self.text) > MAX_BODY_BYTES * 4 // 3 + 4:
-                raise BodyTooLarge(f"the request's body is larger than {MAX_BODY_BYTES} bytes")
+                raise BodyTooLargeError(f"the request's body is larger than {MAX_BODY_BYTES} bytes")
             try:
                 body = b64decode(self.text, validate=True)
             except (Base64Error, ValueError):  # ValueError: a character that isn't ASCII
-                raise DamagedBody("the body is not the base64 that the event says it is") from None
+                raise DamagedBodyError("the body is not the base64 that the event says it is") from None
         else:
             # A lone half of a surrogate pair goes on as bytes that are no UTF-8, and is refused as such.
             body = self.text.encode(errors="surrogatepass")
@@ -117,9 +117,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         if encoding in ("gzip", "x-gzip"):
             body = _decompress(body)
         elif encoding != "identity":
-            raise UnknownEncoding("the Content-Encoding is not known; allowed: gzip, identity")
+            raise UnknownEncodingError("the Content-Encoding is not known; allowed: gzip, identity")
         if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"the request's body is larger than {MAX_BODY_BYTES} bytes")
+            raise BodyTooLargeError(f"the request's body is larger than {MAX_BODY_BYTES} bytes")
         return body
 
     def answer(self, status: int, headers: _Headers, body: str, *, is_base64: bool) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def _decompress(body: bytes) -> bytes:
     try:
         plain = decompressor.decompress(body, MAX_BODY_BYTES + 1)
     except zlib.error:
-        raise DamagedBody("the body is not the gzip that its Content-Encoding says it is") from None
+        raise DamagedBodyError("the body is not the gzip that its Content-Encoding says it is") from None
     if len(plain) <= MAX_BODY_BYTES and (not decompressor.eof or decompressor.unused_data):
-        raise DamagedBody("the body is not one whole gzip stream")
+        raise DamagedBodyError("the body is not one whole gzip stream")
     return plain
