@@ -75,6 +75,7 @@ def answer_too_large(rows: int, size: int, limit: int) -> RefusedError:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"the answer is too large: {rows} instances can take {size} bytes, and at most {limit} can be returned; send "
         f"fewer instances: {rows * limit // size} fit",
+        rows=rows,
     )
 
 

@@ -46,13 +46,18 @@ class Response(NamedTuple):
 
 
 class RefusedError(Exception):
-    """A request that gets no answer but a problem."""
+    """A request that gets no answer but a problem; ``rows`` of it are known to be refused."""
 
     def __init__(
-        self, status: int, detail: str, headers: Mapping[str, str] = {}, faults: tuple[Fault, ...] = ()
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] = {},
+        faults: tuple[Fault, ...] = (),
+        rows: int = 0,
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers, self.faults = status, detail, headers, faults
+        self.status, self.detail, self.headers, self.faults, self.rows = status, detail, headers, faults, rows
 
     def problem(self) -> Problem:
         """Describe it as RFC 9457 has it."""
