@@ -32,6 +32,10 @@ class Pace:
             weight = min(1.0, rows * self._work[explain] / _SURE) if known else 1.0
             self._seconds[explain] = known + weight * (seconds / rows - known)
 
+    def is_measured(self, *, explain: bool) -> bool:
+        """Tell whether any row was scored yet, explained or not."""
+        return explain in self._seconds
+
     def rows_within(self, seconds: float, *, explain: bool) -> int:
         """Tell how many rows can be scored in so many seconds of processor time."""
         row = self._row(explain)

@@ -7,9 +7,10 @@ https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pro
 """
 
 import json
+import struct
 from array import array
 from collections.abc import Iterator, Mapping
-from math import prod
+from math import ceil, prod
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from lambda_fn.model import Scores
 from lambda_fn.predictions import Label, class_name
 from lambda_fn.web.tensors import (
     NULL,
+    NUMERIC,
     InferenceError,
     InferOutput,
     Input,
@@ -37,7 +39,7 @@ SERVER_VERSION = "0.1.0"
 # Members of a request that are for other servers are passed over, but not when they would fill the memory.
 _MAX_PARAMETERS = 10_000
 # How long an element of an output is in JSON at most, its comma included.
-_MAX_LENGTHS = {"FP64": 25, "INT64": 21, "BOOL": 6}
+_LONGEST = {"FP64": 25, "BOOL": 6}
 _DATATYPES = {"number": "FP64", "integer": "INT64", "code": "INT64", "category": "BYTES", "boolean": "BOOL"}
 
 
@@ -72,7 +74,7 @@ class _Parameters(msgspec.Struct):
     binary_data_output: bool | None = None
     binary_data: bool | None = None
     binary_data_size: int | None = None
-    classification: msgspec.Raw = NULL
+    classification: Any = None
 
 
 class _Output(msgspec.Struct, forbid_unknown_fields=True):
@@ -245,7 +247,7 @@ class Protocol:
                 raise InferenceError(f"there is no output {quote(output.name)}; allowed: {', '.join(self.outputs)}")
             own = _parameters(output.parameters, f"output {output.name!r}")
             # https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_classification.html
-            if own.classification != NULL:
+            if own.classification is not None:
                 raise InferenceError(f"output {output.name!r} can't be given as classification strings")
             wanted[output.name] = as_binary if own.binary_data is None else own.binary_data
         if not wanted:
@@ -288,12 +290,24 @@ class Protocol:
         return Matrix(matrix, n_rows)
 
     def bytes_per_row(self, inference: Inference) -> int:
-        """Tell how long a row's share of the answer is at most, as it stands in the body."""
-        outputs = (self.outputs[name] for name in inference.outputs)
-        return sum(self._element_length(output.datatype) * prod(output.shape[1:]) for output in outputs)
+        """Tell how long a row's share of the answer is at most, as it stands in the front's response."""
+        length, any_bytes = 0, False
+        for name, as_binary in inference.outputs.items():
+            known = self.outputs[name]
+            length += prod(known.shape[1:]) * self._longest(known, as_binary=as_binary)
+            any_bytes |= as_binary
+        return ceil(length * 4 / 3) if any_bytes else length  # a body with bytes in it goes as base64
 
-    def _element_length(self, datatype: str) -> int:
-        return _MAX_LENGTHS.get(datatype) or max(len(_encoder.encode(str(label))) for label in self._labels) + 4
+    def _longest(self, output: TensorMetadata, *, as_binary: bool) -> int:
+        """How long an element can be: as bytes, or in JSON with its comma."""
+        if output.name == "label":
+            longest = max(map(_encoder.encode, self._labels), key=len)
+            if as_binary and output.datatype == "BYTES":
+                return 4 + len(longest)
+            in_json = len(longest) + longest.count(b'"') + longest.count(b"\\") + 1
+        else:
+            in_json = _LONGEST[output.datatype]
+        return struct.calcsize("<" + NUMERIC[output.datatype]) if as_binary else in_json
 
     def write(self, inference: Inference, scores: Scores) -> Answer:
         """Answer a request with what its rows scored."""

@@ -1,4 +1,4 @@
-"""The API of the small real forest, and of hand-made models of every task."""
+"""The API of the small real forest, and of linear models of every task."""
 
 import base64
 import json
@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from hand_made import hand_made
 from lambda_fn.model import Model
 from lambda_fn.observability import Log
 from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
 from lambda_fn.web.api import Api
+from linear_models import linear_model
 
 EVENTS = Path(__file__).parents[2] / "events"
 DIRECT = json.loads((EVENTS / "direct.json").read_text())
@@ -49,9 +49,9 @@ def api(service):
 
 @pytest.fixture(scope="session", params=["binary", "multiclass", "regression"])
 def any_model(request, tmp_path_factory):
-    """A hand-made model of each task, with every kind of feature."""
-    path = tmp_path_factory.mktemp("hand_made") / "model.onnx"
-    path.write_bytes(hand_made(request.param))
+    """A linear model of each task, with every kind of feature."""
+    path = tmp_path_factory.mktemp("linear") / "model.onnx"
+    path.write_bytes(linear_model(request.param))
     return Model(path)
 
 
@@ -114,7 +114,7 @@ def client(api, connect):
 
 @pytest.fixture(scope="session")
 def any_client(any_api, connect):
-    """A client of a hand-made model's API."""
+    """A client of a linear model's API."""
     return connect(any_api)
 
 
