@@ -1,6 +1,7 @@
 """One small real forest for all tests: made-up clients, trained, exported and proved once per session."""
 
 import importlib
+import json
 import sys
 from types import SimpleNamespace
 
@@ -116,6 +117,18 @@ def load_handler(model_path):
             return importlib.import_module(f"lambda_fn.{name}")
 
         yield load
+
+
+@pytest.fixture
+def output(capsys):
+    """What was written since: log lines, metric lines, and both as text."""
+
+    def output():
+        text = capsys.readouterr().out
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line], text
+
+    return output
 
 
 @pytest.fixture(scope="session")
