@@ -147,7 +147,7 @@ def test_model_without_protected_features_gives_no_protected_reason(clients, tmp
 def test_values_are_those_that_clients_send(linear):
     (reasons,), _ = explain(linear("regression"), [[1500.1, 3, 4, 1, -1, 1]])
 
-    values = {reason.feature: msgspec.json.encode(reason.value).decode() for reason in reasons if reason.feature != "job"}
+    values = {one.feature: msgspec.json.encode(one.value).decode() for one in reasons if one.feature != "job"}
     assert values == {"owner": "true", "income": "1500.1", "grade": "4", "rooms": "3"}
 
 
