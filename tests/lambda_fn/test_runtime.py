@@ -344,22 +344,38 @@ print(sorted({"numpy", "onnxruntime"} & set(sys.modules)))
     assert (ran.stdout, ran.stderr) == ("[]\n", "")
 
 
-def test_the_functions_package_comes_before_the_installed_wheel(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    library = tmp_path / "onnxruntime/capi/libonnxruntime.so.1.99.0"
+def make_library(folder, name="libonnxruntime.so.1.99.0"):
+    library = folder / "onnxruntime/capi" / name
     library.parent.mkdir(parents=True)
     library.touch()
     (library.parent / "libonnxruntime_providers_shared.so").touch()
+    return library
+
+
+def test_the_library_beside_the_function_comes_before_an_installed_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(c_api, "__file__", str(tmp_path / "lambda_fn/c_api.py"))
+
+    assert c_api.find_library().is_relative_to(Path(onnxruntime.__file__).parent)
+    library = make_library(tmp_path)
+    assert c_api.find_library() == library
+
+
+@pytest.mark.parametrize("name", ["libonnxruntime.so.1.99.0", "libonnxruntime.1.99.0.dylib"])
+def test_an_installed_wheels_library_is_found_without_an_import(tmp_path, monkeypatch, name):
+    library = make_library(tmp_path, name)
     (tmp_path / "onnxruntime/__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
 
     assert c_api.find_library() == library
 
 
-def test_a_missing_library_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(RuntimeFailure, match="no libonnxruntime in any folder named onnxruntime"):
-        c_api.find_library()
-
+def test_a_missing_library_is_told_with_all_places(tmp_path, monkeypatch):
     (tmp_path / "onnxruntime").mkdir()
-    with pytest.raises(RuntimeFailure, match=f"no libonnxruntime in {tmp_path}/onnxruntime/capi"):
+    monkeypatch.setattr(c_api, "__file__", str(tmp_path / "function/lambda_fn/c_api.py"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+    with pytest.raises(RuntimeFailure) as failure:
         c_api.find_library()
+    assert str(failure.value) == (
+        f"there is no libonnxruntime in {tmp_path}/function/onnxruntime/capi or {tmp_path}/onnxruntime/capi"
+    )
