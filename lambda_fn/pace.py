@@ -39,7 +39,7 @@ class Pace:
     def rows_within(self, seconds: float, *, explain: bool) -> int:
         """Tell how many rows can be scored in so many seconds of processor time."""
         row = self._row(explain)
-        return int(seconds / row) if row else 0
+        return max(0, int(seconds / row)) if row else 0
 
     def _row(self, explain: bool) -> float:
         return self._seconds.get(explain, self._seconds.get(False, 0.0) * self._work[explain])
