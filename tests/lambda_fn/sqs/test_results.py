@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 from moto import mock_aws
 
-from lambda_fn.results_queue import MAX_BYTES, MAX_CALL_MILLISECONDS, Outcome, ResultsQueue, connect
+from lambda_fn.sqs.results import MAX_BYTES, MAX_CALL_MILLISECONDS, Outcome, ResultsQueue, connect
 
 CREDENTIALS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 

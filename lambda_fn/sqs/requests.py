@@ -1,0 +1,92 @@
+"""The requests queue: when postponed messages are to come back. Knows no model.
+
+A message that finds no time in one invocation has used up one of its receives. If all of a batch's came back together
+they would use up the next one, too. So they are made to come back in parts that each fit into an invocation, some
+seconds apart, which is further than the event source gathers a batch from.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_fn.observability import logger
+from lambda_fn.sqs.messages import Message, SAFE_SECONDS
+from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS, MAX_ENTRIES, reason_of
+
+# Twice what the event source gathers for, and a half.
+_APART_SECONDS = 3
+# What is estimated may take longer than that.
+_FILLED = 0.75
+# Of the time in which outcomes may be sent; it is what the next attempt is to have.
+_ATTEMPT_SECONDS = 40
+
+
+class Postponed(NamedTuple):
+    """A message that found no time, and how much it is thought to need."""
+
+    message: Message
+    seconds: float
+
+
+class RequestsQueues:
+    """The queues that messages come from.
+
+    Parameters
+    ----------
+    client : botocore client
+        Of SQS, allowed to call ``GetQueueUrl`` and ``ChangeMessageVisibility``.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._urls: dict[str, str] = {}
+
+    def spread(
+        self, postponed: Sequence[Postponed], whole_seconds: float, remaining_milliseconds: Callable[[], int]
+    ) -> None:
+        """Have postponed messages come back in parts that fit into an invocation of ``whole_seconds`` each.
+
+        Where that fails they come back after the queue's own visibility timeout.
+        """
+        entries: dict[str, list[dict[str, Any]]] = {}
+        for (message, _), delay in zip(postponed, delays(postponed, whole_seconds, time.time()), strict=True):
+            of_queue = entries.setdefault(message.queue, [])
+            of_queue.append(
+                {"Id": str(len(of_queue)), "ReceiptHandle": message.handle, "VisibilityTimeout": delay},
+            )
+        for arn, of_queue in entries.items():
+            for start in range(0, len(of_queue), MAX_ENTRIES):
+                if remaining_milliseconds() < MAX_CALL_MILLISECONDS:
+                    logger.warning("no time left to spread postponed messages")
+                    return
+                try:
+                    response = self._client.change_message_visibility_batch(
+                        QueueUrl=self._url(arn), Entries=of_queue[start : start + MAX_ENTRIES]
+                    )
+                    reasons = {failure.get("Code") for failure in response.get("Failed", [])}
+                except (BotoCoreError, ClientError) as error:
+                    reasons = {reason_of(error)}
+                if reasons:
+                    logger.warning("postponed messages could not be spread", extra={"reasons": sorted(map(str, reasons))})
+                    break
+
+    def _url(self, arn: str) -> str:
+        if arn not in self._urls:
+            *_, account, name = arn.split(":")
+            response = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+            self._urls[arn] = response["QueueUrl"]
+        return self._urls[arn]
+
+
+def delays(postponed: Iterable[Postponed], whole_seconds: float, now: float) -> Iterator[int]:
+    """Give the seconds after which each message is to come back, in order."""
+    part, filled = 0, 0.0
+    for message, seconds in postponed:
+        if filled and filled + seconds > _FILLED * whole_seconds:
+            part, filled = part + 1, 0.0
+        filled += seconds
+        first_received = now if message.first_received is None else message.first_received
+        at_most = first_received + SAFE_SECONDS - _ATTEMPT_SECONDS - now
+        yield int(max(0, min(part * _APART_SECONDS, at_most)))
