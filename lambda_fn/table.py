@@ -8,7 +8,7 @@ no fault of rows, and a run must not go through all of them to say so.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lambda_fn.features import ID
+from lambda_fn.payload import ID
 
 _BYTE_ORDER_MARK = "\ufeff"
 # Messages name so many names, of so many characters each.

@@ -97,7 +97,9 @@ def read_messages(event: Any) -> list[Message]:
         would tell its source that the records were dealt with.
     """
     if isinstance(event, list):
-        raise UnknownEvent(event, f"{_KNOWN}; an array is what EventBridge Pipes sends: make the queue the event source")
+        raise UnknownEvent(
+            event, f"{_KNOWN}; an array is what EventBridge Pipes sends: make the queue the event source"
+        )
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list):
         raise UnknownEvent(event, _KNOWN)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_fn.observability import logger
-from lambda_fn.sqs.messages import Message, SAFE_SECONDS
+from lambda_fn.sqs.messages import SAFE_SECONDS, Message
 from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS, MAX_ENTRIES, reason_of
 
 # Twice what the event source gathers for, and a half.
@@ -50,27 +50,27 @@ class RequestsQueues:
 
         Where that fails they come back after the queue's own visibility timeout.
         """
-        entries: dict[str, list[dict[str, Any]]] = {}
+        of_queues: dict[str, list[dict[str, Any]]] = {}
         for (message, _), delay in zip(postponed, delays(postponed, whole_seconds, time.time()), strict=True):
-            of_queue = entries.setdefault(message.queue, [])
-            of_queue.append(
-                {"Id": str(len(of_queue)), "ReceiptHandle": message.handle, "VisibilityTimeout": delay},
-            )
-        for arn, of_queue in entries.items():
-            for start in range(0, len(of_queue), MAX_ENTRIES):
+            entries = of_queues.setdefault(message.queue, [])
+            entries.append({"Id": str(len(entries)), "ReceiptHandle": message.handle, "VisibilityTimeout": delay})
+        reasons: set[str] = set()
+        for arn, entries in of_queues.items():
+            for start in range(0, len(entries), MAX_ENTRIES):
                 if remaining_milliseconds() < MAX_CALL_MILLISECONDS:
-                    logger.warning("no time left to spread postponed messages")
-                    return
-                try:
-                    response = self._client.change_message_visibility_batch(
-                        QueueUrl=self._url(arn), Entries=of_queue[start : start + MAX_ENTRIES]
-                    )
-                    reasons = {failure.get("Code") for failure in response.get("Failed", [])}
-                except (BotoCoreError, ClientError) as error:
-                    reasons = {reason_of(error)}
-                if reasons:
-                    logger.warning("postponed messages could not be spread", extra={"reasons": sorted(map(str, reasons))})
-                    break
+                    reasons.add("no time left")
+                else:
+                    reasons |= self._change(arn, entries[start : start + MAX_ENTRIES])
+        if reasons:
+            logger.warning("postponed messages could not be spread", extra={"reasons": sorted(reasons)})
+
+    def _change(self, arn: str, entries: list[dict[str, Any]]) -> set[str]:
+        """Make a call, and give the reasons of what failed."""
+        try:
+            response = self._client.change_message_visibility_batch(QueueUrl=self._url(arn), Entries=entries)
+        except (BotoCoreError, ClientError) as error:
+            return {reason_of(error)}
+        return {failure["Code"] for failure in response.get("Failed", [])}
 
     def _url(self, arn: str) -> str:
         if arn not in self._urls:

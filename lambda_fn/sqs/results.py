@@ -142,9 +142,7 @@ class ResultsQueue:
             try:
                 return cast(dict[str, Any], self._client.send_message_batch(QueueUrl=self._url, Entries=entries))
             except (BotoCoreError, ClientError) as error:
-                logger.warning(
-                    "the results queue failed", extra={"outcomes": len(entries), "reason": reason_of(error)}
-                )
+                logger.warning("the results queue failed", extra={"outcomes": len(entries), "reason": reason_of(error)})
                 if _blames_entries(error):
                     return error
                 if not _may_pass_at_once(error):
@@ -155,7 +153,9 @@ class ResultsQueue:
 def connect() -> Any:
     """Make a client of SQS: botocore's own, as boto3 on top of it adds a fifth to the time of the import."""
     config = Config(
-        connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 1},
     )
     return botocore.session.get_session().create_client("sqs", config=config)
 

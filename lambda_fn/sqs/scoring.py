@@ -12,7 +12,6 @@ large forest with twelve families lies a factor of thousands. Before enough is m
 slices are the measurement.
 """
 
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
@@ -20,17 +19,16 @@ from time import perf_counter
 import msgspec
 from msgspec import UNSET
 
-from lambda_fn.card import missing_as_nan
 from lambda_fn.faults import PayloadError, Problem, WorkError, payload_problem
 from lambda_fn.features import Matrix
-from lambda_fn.model import Model
+from lambda_fn.model import Model, golden_rows
 from lambda_fn.payload import Batch
 from lambda_fn.predictions import Prediction, Predictions
 from lambda_fn.service import Service
 from lambda_fn.sqs.messages import Message
-from lambda_fn.sqs.pace import Pace
 from lambda_fn.sqs.requests import Postponed
 from lambda_fn.sqs.results import MAX_BYTES, MAX_CALL_MILLISECONDS, Outcome
+from lambda_fn.sqs.tempo import Tempo
 
 # What is kept of the time: for the last call to the results queue, and for the slice that is under way.
 _KEPT_SECONDS = MAX_CALL_MILLISECONDS / 1000 + 1.0
@@ -41,6 +39,7 @@ _NEARLY_WHOLE = 0.8
 _HOPELESS = 1.5
 # Of what would just fit, the part that a client is told to send.
 _SAFE = 0.75
+
 _IN_S3 = Problem(
     "Body in S3",
     "the body is a pointer into S3, as Amazon's Extended Client Library writes it, and pointers are not followed here; "
@@ -97,7 +96,7 @@ class Scorer:
     def __init__(self, service: Service) -> None:
         self._service = service
         guess = _seconds_of_a_row(service.model)
-        self._paces = {explain: Pace(guess * service.model.work(explain)) for explain in (False, True)}
+        self._tempos = {explain: Tempo(guess * service.model.work(explain=explain)) for explain in (False, True)}
         self.whole_seconds = 0.0
 
     def outcomes(
@@ -127,7 +126,7 @@ class Scorer:
                 yield _outcome(message, read)
             else:
                 jobs.append(_Job(message, read))
-        jobs.sort(key=lambda job: (-job.message.receives, self._paces[job.explain].seconds(job.rows)))
+        jobs.sort(key=lambda job: (-job.message.receives, self._tempos[job.explain].seconds(job.rows)))
         waiting = deque(jobs)
         while waiting:
             job = waiting[0]
@@ -153,23 +152,23 @@ class Scorer:
 
     def _judge(self, job: _Job, seconds_left: float) -> Postponed | WorkError | Problem | None:
         """Decide whether a job is to go on (None), is to come back another time, or is too much for any time."""
-        pace = self._paces[job.explain]
+        tempo = self._tempos[job.explain]
         if not job.predictions:
             job.had_whole_time = seconds_left >= _NEARLY_WHOLE * self.whole_seconds
         if job.bytes > MAX_BYTES:
             return _too_large(job.bytes, len(job.predictions))
         has_time = seconds_left > 0
-        if has_time and (not pace.is_known or pace.seconds(job.rows_left) <= seconds_left):
+        if has_time and (not tempo.is_known or tempo.seconds(job.rows_left) <= seconds_left):
             return None
-        if pace.is_known and pace.seconds(job.rows) > _HOPELESS * self.whole_seconds:
+        if tempo.is_known and tempo.seconds(job.rows) > _HOPELESS * self.whole_seconds:
             return self._too_many(job)
         if job.had_whole_time:
             return None if has_time else self._too_many(job)
-        return Postponed(job.message, pace.seconds(job.rows))
+        return Postponed(job.message, tempo.seconds(job.rows))
 
     def _too_many(self, job: _Job) -> WorkError:
         """Say how many of a job's rows would fit, both into the time and into an outcome."""
-        fitting = self._paces[job.explain].rows(_SAFE * self.whole_seconds)
+        fitting = self._tempos[job.explain].rows(_SAFE * self.whole_seconds)
         if job.bytes:
             fitting = min(fitting, int(_SAFE * MAX_BYTES * len(job.predictions) / job.bytes))
         return WorkError(job.rows, fitting)
@@ -178,8 +177,8 @@ class Scorer:
         """Score a slice of the first jobs' rows; gives the outcomes of those that it finishes, and removes them."""
         begun = perf_counter()
         explain = waiting[0].explain
-        pace = self._paces[explain]
-        room = max(1, pace.rows(min(_SLICE_SECONDS, seconds_left)))
+        tempo = self._tempos[explain]
+        room = max(1, tempo.rows(min(_SLICE_SECONDS, seconds_left)))
         parts: list[tuple[_Job, int]] = []
         for job in waiting:
             if job.explain is not explain or (parts and job.rows_left > room):
@@ -197,14 +196,14 @@ class Scorer:
                 answer = msgspec.structs.replace(answer, predictions=job.predictions)
             outcomes.append(_outcome(job.message, answer))
             waiting.popleft()
-        pace.note(sum(count for _, count in parts), perf_counter() - begun)
+        tempo.note(sum(count for _, count in parts), perf_counter() - begun)
         return outcomes
 
 
 def _seconds_of_a_row(model: Model) -> float:
-    started = perf_counter()
-    model.score(Matrix(array("d", missing_as_nan(model.card.golden.rows[0])), 1))
-    return perf_counter() - started
+    rows, started = golden_rows(model.card), perf_counter()
+    model.score(rows)
+    return (perf_counter() - started) / rows.rows
 
 
 def _outcome(message: Message, answer: Predictions | Problem) -> Outcome:
@@ -225,8 +224,8 @@ def _too_large(size: int, rows: int) -> Problem:
     fitting = int(_SAFE * MAX_BYTES * rows / size)
     return Problem(
         "Result too large",
-        f"the outcome has at least {size} bytes with its attributes, and SQS takes {MAX_BYTES}; send fewer instances in "
-        "a message" + (f": about {fitting} would fit" if fitting else ""),
+        f"the outcome has at least {size} bytes with its attributes, and SQS takes {MAX_BYTES}; send fewer instances "
+        "in a message" + (f": about {fitting} would fit" if fitting else ""),
     )
 
 

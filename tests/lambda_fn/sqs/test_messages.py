@@ -72,7 +72,9 @@ def test_attributes_that_steer_a_client_are_not_carried_over(name):
     assert read(record(json.dumps(enveloped))).attributes == {}
 
 
-@pytest.mark.parametrize("library", ["software.amazon.payloadoffloading.Payload", "com.amazon.sqs.javamessaging.Message"])
+@pytest.mark.parametrize(
+    "library", ["software.amazon.payloadoffloading.Payload", "com.amazon.sqs.javamessaging.Message"]
+)
 @pytest.mark.parametrize("wrap", [lambda body: body, lambda body: json.dumps(notification(Message=body))])
 def test_pointer_into_s3_is_known(library, wrap):
     pointer = json.dumps([f"{library}S3Pointer", {"s3BucketName": "b", "s3Key": "k"}])

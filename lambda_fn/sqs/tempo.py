@@ -1,4 +1,8 @@
-"""What a row costs, as measured of late. Knows neither queue nor model."""
+"""What a row takes from the first look at it to its encoded outcome, by the clock on the wall.
+
+`lambda_fn.pace` foretells from processor time, before any work is done, what an invocation could do. Here work is under
+way, so what it takes of the invocation's own time can be seen, and is better believed. Knows neither queue nor model.
+"""
 
 # Less than this was measured: it may have been the first rows after a start, or a spell without throttling.
 _ENOUGH_SECONDS = 0.25
@@ -6,7 +10,7 @@ _ENOUGH_SECONDS = 0.25
 _MEMORY_SECONDS = 5.0
 
 
-class Pace:
+class Tempo:
     """A running measure of the seconds that a row takes.
 
     Parameters
