@@ -1,86 +1,26 @@
-"""Run a model with onnxruntime's C library through its C API: no numpy, no Python package of onnxruntime.
+"""Run a model with onnxruntime's C library: no numpy, no Python package of onnxruntime.
 
-Each wheel of onnxruntime holds the library. Its API is one table of function pointers, ``OrtApi``, and places are only
-ever added to that table, so a library of any later version serves what stands here. Names are those of the header,
-https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_c_api.h.
+Every buffer that C sees is the runtime's own, of the size that its shape and type say: no names, types, shapes or
+values of a caller can harm the process.
 """
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ctypes import (
-    CDLL,
-    CFUNCTYPE,
-    POINTER,
-    Structure,
-    addressof,
-    byref,
-    c_char,
-    c_char_p,
-    c_int,
-    c_int64,
-    c_size_t,
-    c_uint32,
-    c_void_p,
-    string_at,
-)
-from functools import cache
-from importlib.machinery import PathFinder
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from ctypes import c_char_p, c_int64, c_void_p, create_string_buffer, string_at
 from math import prod
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, cast
+
+from lambda_fn.c_api import RuntimeFailure, library_version, made, start
+
+__all__ = ["Declared", "RuntimeFailure", "Session", "Tensor", "library_version"]
 
 ElementType = Literal["float32", "float64", "int64", "bool"]
 
-API_VERSION = 21  # onnxruntime 1.21 is the first that runs TreeEnsemble of ai.onnx.ml 5
-MAX_RANK = 8
+_MAX_RANK = 8
+_Sizes = c_int64 * _MAX_RANK
 
-_P = c_void_p  # a handle, or the address of what is read or written
-
-# Functions that return an OrtStatus: their place in OrtApi, and their arguments' types.
-_CALLS: dict[str, tuple[Any, ...]] = {
-    "CreateEnv": (3, c_int, c_char_p, _P),
-    "DisableTelemetryEvents": (6, _P),
-    "CreateSessionFromArray": (8, _P, _P, c_size_t, _P, _P),
-    "Run": (9, _P, _P, _P, _P, c_size_t, _P, c_size_t, _P),
-    "CreateSessionOptions": (10, _P),
-    "DisableMemPattern": (17, _P),
-    "SetIntraOpNumThreads": (24, _P, c_int),
-    "SessionGetInputCount": (30, _P, _P),
-    "SessionGetOutputCount": (31, _P, _P),
-    "SessionGetInputTypeInfo": (33, _P, c_size_t, _P),
-    "SessionGetOutputTypeInfo": (34, _P, c_size_t, _P),
-    "SessionGetInputName": (36, _P, c_size_t, _P, _P),
-    "SessionGetOutputName": (37, _P, c_size_t, _P, _P),
-    "CreateTensorWithDataAsOrtValue": (49, _P, _P, c_size_t, _P, c_size_t, c_int, _P),
-    "GetTensorMutableData": (51, _P, _P),
-    "CastTypeInfoToTensorInfo": (55, _P, _P),
-    "GetTensorElementType": (60, _P, _P),
-    "GetDimensionsCount": (61, _P, _P),
-    "GetDimensions": (62, _P, _P, c_size_t),
-    "GetTensorTypeAndShape": (65, _P, _P),
-    "CreateCpuMemoryInfo": (69, c_int, c_int, _P),
-    "AllocatorFree": (76, _P, _P),
-    "GetAllocatorWithDefaultOptions": (78, _P),
-    "SessionGetModelMetadata": (111, _P, _P),
-    "ModelMetadataLookupCustomMetadataMap": (116, _P, _P, c_char_p, _P),
-}
-# Functions that return nothing, and take one handle or NULL.
-_RELEASES = {
-    "ReleaseStatus": 93,
-    "ReleaseSession": 95,
-    "ReleaseValue": 96,
-    "ReleaseTypeInfo": 98,
-    "ReleaseTensorTypeAndShapeInfo": 99,
-    "ReleaseSessionOptions": 100,
-    "ReleaseModelMetadata": 118,
-}
-_GET_ERROR_MESSAGE = 2
-_PLACES = 119
-
-_ORT_LOGGING_LEVEL_FATAL = 4
-_ORT_DEVICE_ALLOCATOR = 0
-_ORT_MEM_TYPE_DEFAULT = 0
+# Prepared calls that a session keeps: for so few rows their making takes longer than the scores.
+_KEPT_CALLS = 16
+_KEPT_BYTES = 65_536
 
 # ONNXTensorElementDataType, by number.
 _TYPES = (
@@ -104,18 +44,14 @@ _ELEMENTS = {
 }
 
 
-class RuntimeFailure(Exception):
-    """A call was refused, by onnxruntime in its own words, or here before it could harm the process."""
-
-
 class Tensor(NamedTuple):
     """An array.
 
     Attributes
     ----------
     data : buffer
-        The elements, row by row. To run: anything contiguous, such as ``array.array("d")``; bytes, and what is
-        writable, are not copied. As a result: a flat, read-only ``memoryview`` in the type's format.
+        The elements, row by row: for a run such as ``array.array("d")``, or bytes; as a result a flat, read-only
+        ``memoryview`` in the type's own format.
     shape : tuple of int
     type : {"float32", "float64", "int64", "bool"}
     """
@@ -151,28 +87,29 @@ class Session:
     """
 
     def __init__(self, model: bytes | memoryview) -> None:
-        self._api, environment, self._allocator, self._memory = _start()
-        options = _made(self._api.CreateSessionOptions)
+        api, environment, _, _ = start()
+        options = made(api.CreateSessionOptions)
         try:
-            self._api.SetIntraOpNumThreads(options, 1)  # a row takes microseconds, a thread pool milliseconds to start
-            self._api.DisableMemPattern(options)  # one is kept for each number of rows that ever came
+            api.SetIntraOpNumThreads(options, 1)  # a row takes microseconds, a thread pool milliseconds to start
+            api.DisableMemPattern(options)  # one would be kept for each number of rows that ever came
             content = bytes(model)
-            session = _made(self._api.CreateSessionFromArray, environment, content, len(content), options)
+            session = made(api.CreateSessionFromArray, environment, content, len(content), options)
         finally:
-            self._api.ReleaseSessionOptions(options)
-        self._handle: _Handle | None = _Handle(session, self._api.ReleaseSession)
-        self.inputs = dict(self._declared("Input"))
-        self.outputs = dict(self._declared("Output"))
+            api.ReleaseSessionOptions(options)
+        self._handle: _Handle | None = _Handle(session, api.ReleaseSession)
+        self._calls: dict[object, _Call] = {}
+        self.inputs = dict(_declared(session, "Input"))
+        self.outputs = dict(_declared(session, "Output"))
 
     def metadata(self, key: str) -> str | None:
         """Return an entry of the file's ``metadata_props``, or None where there is none."""
-        metadata = _made(self._api.SessionGetModelMetadata, self._open().value)
+        api, _, allocator, _ = start()
+        metadata = made(api.SessionGetModelMetadata, self._open().value)
         try:
-            lookup = self._api.ModelMetadataLookupCustomMetadataMap
-            text = _made(lookup, metadata, self._allocator, key.encode())
-            return self._text(text) if text else None
+            text = made(api.ModelMetadataLookupCustomMetadataMap, metadata, allocator, key.encode())
+            return _text(text) if text else None
         finally:
-            self._api.ReleaseModelMetadata(metadata)
+            api.ReleaseModelMetadata(metadata)
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Compute outputs.
@@ -182,7 +119,7 @@ class Session:
         outputs : sequence of str
             Names; the results come in this order.
         inputs : mapping of str to Tensor
-            By name. Their buffers are read until the call returns.
+            By name.
 
         Raises
         ------
@@ -190,93 +127,33 @@ class Session:
             Where the model has no such input or output, a tensor is not what the model takes, or computing fails.
         """
         session = self._open()
-        types = [_known(name, "output", self.outputs) for name in outputs]
-        for name in inputs:
-            _known(name, "input", self.inputs)
-        values, results = (c_void_p * len(inputs))(), (c_void_p * len(types))()
-        buffers = []
-        try:
-            for place, (name, tensor) in enumerate(inputs.items()):
-                values[place], buffer = self._value(name, tensor)
-                buffers.append(buffer)
-            self._api.Run(
-                *(session.value, None, _names(inputs), values, len(values)),
-                *(_names(outputs), len(results), results),
-            )
-            return [self._result(value, type_) for value, type_ in zip(results, types, strict=True)]
-        finally:
-            for value in (*values, *results):
-                self._api.ReleaseValue(value)
+        contents = [_content(name, tensor) for name, tensor in inputs.items()]
+        kind = (*outputs, *((name, tensor.shape, tensor.type) for name, tensor in inputs.items()))
+        if call := self._calls.pop(kind, None):  # so that no other thread has it now
+            try:
+                results = call.run(session, contents)
+            except RuntimeFailure:  # it expects results of the shapes that it had before
+                call = None
+        if not call:
+            for name in inputs:
+                _known(name, "input", self.inputs)
+            call = _Call(outputs, [_known(name, "output", self.outputs) for name in outputs], inputs)
+            results = call.run(session, contents)
+        if sum(map(len, contents)) <= _KEPT_BYTES:
+            if len(self._calls) >= _KEPT_CALLS:
+                self._calls.clear()
+            self._calls[kind] = call
+        return results
 
     def close(self) -> None:
         """Free the model's memory, as soon as no other thread runs it."""
         self._handle = None
+        self._calls.clear()
 
     def _open(self) -> "_Handle":
-        if self._handle is None:
+        if (handle := self._handle) is None:
             raise RuntimeFailure("the session is closed")
-        return self._handle
-
-    def _declared(self, kind: str) -> Iterable[tuple[str, Declared]]:
-        session = self._open().value
-        count, name, type_info = (
-            getattr(self._api, f"SessionGet{kind}{what}") for what in ("Count", "Name", "TypeInfo")
-        )
-        for place in range(_made(count, session) or 0):
-            text = self._text(_made(name, session, place, self._allocator))
-            info = _made(type_info, session, place)
-            try:
-                tensor = _made(self._api.CastTypeInfoToTensorInfo, info)
-                if tensor is None:
-                    yield text, Declared("no tensor", None)
-                    continue
-                number = c_int()
-                self._api.GetTensorElementType(tensor, byref(number))
-                type_ = _TYPES[number.value] if number.value < len(_TYPES) else f"number {number.value}"
-                yield text, Declared(type_, tuple(None if size < 0 else size for size in self._shape(tensor)))
-            finally:
-                self._api.ReleaseTypeInfo(info)
-
-    def _text(self, address: int) -> str:
-        """Copy a string of onnxruntime's and free it."""
-        try:
-            return string_at(address).decode()
-        finally:
-            self._api.AllocatorFree(self._allocator, address)
-
-    def _shape(self, info: int) -> tuple[int, ...]:
-        rank = _made(self._api.GetDimensionsCount, info) or 0
-        if rank > MAX_RANK:
-            raise RuntimeFailure(f"a tensor has {rank} dimensions; at most {MAX_RANK} are known here")
-        sizes = _Sizes()
-        self._api.GetDimensions(info, sizes, rank)
-        return tuple(sizes[:rank])
-
-    def _value(self, name: str, tensor: Tensor) -> tuple[int, Any]:
-        """Make an OrtValue of a buffer of Python's; returns that buffer too, which must live as long."""
-        try:
-            buffer = _checked(tensor)
-        except (BufferError, TypeError, ValueError) as error:
-            raise RuntimeFailure(f"input {name!r}: {error}") from error
-        address = buffer if isinstance(buffer, bytes) else addressof(buffer)
-        size, number = prod(tensor.shape) * _ELEMENTS[tensor.type].size, _ELEMENTS[tensor.type].number
-        shape, rank = _Sizes(*tensor.shape), len(tensor.shape)
-        create = self._api.CreateTensorWithDataAsOrtValue
-        return _made(create, self._memory, address, size, shape, rank, number), buffer
-
-    def _result(self, value: int, type_: ElementType) -> Tensor:
-        """Copy an OrtValue's elements, so that it can be released."""
-        info = _made(self._api.GetTensorTypeAndShape, value)
-        try:
-            shape = self._shape(info)
-        finally:
-            self._api.ReleaseTensorTypeAndShapeInfo(info)
-        element = _ELEMENTS[type_]
-        data = string_at(_made(self._api.GetTensorMutableData, value), prod(shape) * element.size)
-        return Tensor(memoryview(data).cast(element.format), shape, type_)
-
-
-_Sizes = c_int64 * MAX_RANK
+        return handle
 
 
 class _Handle:
@@ -289,88 +166,100 @@ class _Handle:
         self._release(self.value)
 
 
-class _Started(NamedTuple):
-    api: Any
-    environment: int
-    allocator: int
-    memory: int
+class _Found(NamedTuple):
+    address: int
+    size: int
+    format: Literal["f", "d", "q", "?"]
+    shape: tuple[int, ...]
+    type: ElementType
 
 
-class _ApiBase(Structure):
-    _fields_ = (("GetApi", CFUNCTYPE(c_void_p, c_uint32)), ("GetVersionString", CFUNCTYPE(c_char_p)))
+class _Call:
+    """The OrtValues of a run and the buffers behind them, for tensors of the same names, shapes and types.
 
-
-@cache
-def _base() -> Any:
-    # From 1.29 on, making the environment alone writes telemetry files unless told not to.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    library = CDLL(str(find_library()))
-    library.OrtGetApiBase.restype = POINTER(_ApiBase)
-    return library.OrtGetApiBase().contents
-
-
-@cache
-def _start() -> _Started:
-    """Load the library and make what all sessions share, for as long as the process lives."""
-    table = _base().GetApi(API_VERSION)
-    if table is None:
-        raise RuntimeFailure(f"onnxruntime {library_version()} is too old: API version {API_VERSION} is needed")
-    places: Any = (c_void_p * _PLACES).from_address(table)
-    api = SimpleNamespace()
-    for name, place in _RELEASES.items():
-        setattr(api, name, CFUNCTYPE(None, c_void_p)(places[place]))
-    message_of = CFUNCTYPE(c_char_p, c_void_p)(places[_GET_ERROR_MESSAGE])
-
-    def check(status: int | None, *_: object) -> None:
-        if status is not None:
-            try:
-                raise RuntimeFailure(message_of(status).decode(errors="replace"))
-            finally:
-                api.ReleaseStatus(status)
-
-    for name, (place, *arguments) in _CALLS.items():
-        call = CFUNCTYPE(c_void_p, *arguments)(places[place])
-        call.errcheck = check  # type: ignore[assignment]
-        setattr(api, name, call)
-
-    # What fails is raised, so it isn't logged again.
-    environment = _made(api.CreateEnv, _ORT_LOGGING_LEVEL_FATAL, b"")
-    api.DisableTelemetryEvents(environment)
-    return _Started(
-        api,
-        environment,
-        allocator=_made(api.GetAllocatorWithDefaultOptions),
-        memory=_made(api.CreateCpuMemoryInfo, _ORT_DEVICE_ALLOCATOR, _ORT_MEM_TYPE_DEFAULT),
-    )
-
-
-def library_version() -> str:
-    """Return onnxruntime's version."""
-    return str(_base().GetVersionString().decode())
-
-
-def find_library() -> Path:
-    """Find onnxruntime's C library, in a function's package or an installed wheel, without importing anything of it.
-
-    Raises
-    ------
-    RuntimeFailure
-        Where there is none.
+    The first run's results are where later ones write theirs; onnxruntime fails where those have another shape.
     """
-    spec = PathFinder.find_spec("onnxruntime")
-    folders = [Path(folder, "capi") for folder in (spec and spec.submodule_search_locations) or ()]
-    for pattern in ("libonnxruntime.so*", "libonnxruntime*.dylib"):
-        for folder in folders:
-            for library in sorted(folder.glob(pattern)):
-                return library
-    raise RuntimeFailure(f"no libonnxruntime in {', '.join(map(str, folders)) or 'any folder named onnxruntime'}")
+
+    def __init__(self, outputs: Sequence[str], types: list[ElementType], inputs: Mapping[str, Tensor]) -> None:
+        self._api, _, _, memory = start()
+        self._names, self._input_names = _c_strings(outputs), _c_strings(inputs)
+        self._values, self._results = (c_void_p * len(inputs))(), (c_void_p * len(outputs))()
+        self._buffers: list[Any] = []
+        self._types = types
+        self._found: list[_Found] = []
+        create = self._api.CreateTensorWithDataAsOrtValue
+        for place, (_, shape, type_) in enumerate(inputs.values()):
+            element = _ELEMENTS[type_]
+            buffer = create_string_buffer(prod(shape) * element.size)
+            self._buffers.append(buffer)
+            size = len(buffer)
+            self._values[place] = made(create, memory, buffer, size, _Sizes(*shape), len(shape), element.number)
+
+    def run(self, session: "_Handle", contents: Iterable[bytes]) -> list[Tensor]:
+        for buffer, content in zip(self._buffers, contents, strict=True):
+            buffer.raw = content
+        values, results = self._values, self._results
+        self._api.Run(session.value, None, self._input_names, values, len(values), self._names, len(results), results)
+        self._found = self._found or list(map(self._find, results, self._types))
+        return [
+            Tensor(memoryview(string_at(address, size)).cast(format_), shape, type_)
+            for address, size, format_, shape, type_ in self._found
+        ]
+
+    def _find(self, value: int, type_: ElementType) -> _Found:
+        info = made(self._api.GetTensorTypeAndShape, value)
+        try:
+            shape = _shape(info)
+        finally:
+            self._api.ReleaseTensorTypeAndShapeInfo(info)
+        element = _ELEMENTS[type_]
+        size = prod(shape) * element.size
+        return _Found(made(self._api.GetTensorMutableData, value), size, element.format, shape, type_)
+
+    def __del__(self) -> None:
+        for value in (*self._values, *self._results):
+            self._api.ReleaseValue(value)
 
 
-def _made(call: Callable[..., None], *arguments: object) -> Any:
-    """Call a function that returns something through its last argument."""
-    made = c_void_p()
-    call(*arguments, byref(made))
-    return made.value
+def _declared(session: int, kind: Literal["Input", "Output"]) -> Iterable[tuple[str, Declared]]:
+    api, _, allocator, _ = start()
+    count, name, type_info = (getattr(api, f"SessionGet{kind}{what}") for what in ("Count", "Name", "TypeInfo"))
+    for place in range(made(count, session) or 0):
+        text = _text(made(name, session, place, allocator))
+        info = made(type_info, session, place)
+        try:
+            tensor = made(api.CastTypeInfoToTensorInfo, info)
+            if tensor is None:
+                yield text, Declared("no tensor", None)
+                continue
+            number = made(api.GetTensorElementType, tensor) or 0
+            type_ = _TYPES[number] if number < len(_TYPES) else f"ONNX's element type {number}"
+            yield text, Declared(type_, tuple(None if size < 0 else size for size in _shape(tensor)))
+        finally:
+            api.ReleaseTypeInfo(info)
+
+
+def _text(address: int) -> str:
+    """Copy a string that onnxruntime made, and free it."""
+    api, _, allocator, _ = start()
+    try:
+        return string_at(address).decode()
+    finally:
+        api.AllocatorFree(allocator, address)
+
+
+def _shape(info: int) -> tuple[int, ...]:
+    api = start().api
+    rank = made(api.GetDimensionsCount, info) or 0
+    if rank > _MAX_RANK:
+        raise RuntimeFailure(f"a tensor has {rank} dimensions; at most {_MAX_RANK} are supported")
+    sizes = _Sizes()
+    api.GetDimensions(info, sizes, rank)
+    return tuple(sizes[:rank])
+
+
+def _c_strings(names: Collection[str]) -> Any:
+    return (c_char_p * len(names))(*(name.encode() for name in names))
 
 
 def _known(name: str, kind: str, declared: Mapping[str, Declared]) -> ElementType:
@@ -382,26 +271,22 @@ def _known(name: str, kind: str, declared: Mapping[str, Declared]) -> ElementTyp
     return cast(ElementType, type_)
 
 
-def _names(names: Iterable[str]) -> Any:
-    encoded = [name.encode() for name in names]
-    return (c_char_p * len(encoded))(*encoded)
-
-
-def _checked(tensor: Tensor) -> Any:
-    """Return a tensor's buffer as C may read it, after making sure that it holds what the shape says."""
+def _content(name: str, tensor: Tensor) -> bytes:
+    """Copy a tensor's elements, once they are known to be what its shape and type say."""
     data, shape, type_ = tensor
     if type_ not in _ELEMENTS:
-        raise ValueError(f"type {type_!r} is not one of {', '.join(_ELEMENTS)}")
-    element = _ELEMENTS[type_]
-    if len(shape) > MAX_RANK or not 0 <= min(shape, default=0) <= max(shape, default=0) < 2**63:
-        raise ValueError(f"shape {shape} is not of at most {MAX_RANK} sizes from 0 on")
-    view = memoryview(data)
-    if view.format not in element.formats or not view.c_contiguous or view.nbytes != prod(shape) * element.size:
-        raise ValueError(
-            f"a buffer of {view.nbytes} bytes in format {view.format!r} holds no {type_} of shape {tuple(shape)}"
+        raise RuntimeFailure(f"input {name!r}: type {type_!r} is not one of {', '.join(_ELEMENTS)}")
+    if len(shape) > _MAX_RANK or not 0 <= min(shape, default=0) <= max(shape, default=0) < 2**63:
+        raise RuntimeFailure(f"input {name!r}: shape {shape} is not of at most {_MAX_RANK} sizes from 0 on")
+    try:
+        view = memoryview(data)
+    except TypeError as error:
+        raise RuntimeFailure(f"input {name!r}: {error}") from error
+    if view.format not in _ELEMENTS[type_].formats or view.nbytes != prod(shape) * _ELEMENTS[type_].size:
+        raise RuntimeFailure(
+            f"input {name!r}: {view.nbytes} bytes of format {view.format!r} are no {type_} of shape {shape}"
         )
-    if type_ == "bool" and view.tobytes().strip(b"\0\1"):
-        raise ValueError("a bool is neither 0 nor 1")
-    if view.readonly or not view.nbytes:  # ctypes gives no address of these, but takes bytes for one
-        return data if isinstance(data, bytes) else view.tobytes()
-    return c_char.from_buffer(data)
+    content = view.tobytes()
+    if type_ == "bool" and content.strip(b"\0\1"):
+        raise RuntimeFailure(f"input {name!r}: a bool is neither 0 nor 1")
+    return content

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from lambda_fn import runtime
-from lambda_fn.runtime import Declared, RuntimeFailure, Session, Tensor
+from lambda_fn import c_api
+from lambda_fn.runtime import Declared, RuntimeFailure, Session, Tensor, library_version
 
 TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64} | {
     "bool": TensorProto.BOOL,
@@ -113,10 +113,17 @@ def test_every_type_and_shape_passes_through(type_, shape):
     assert_same(Session(identity(type_, [None] * len(shape))).run(["y"], given_), [values])
 
 
-@pytest.mark.parametrize("hold", [bytes, bytearray, memoryview, lambda b: memoryview(bytearray(b)).cast("d")])
-def test_any_contiguous_buffer_is_taken(session, hold):
-    data = hold(array.array("d", [1, 2, 3]).tobytes())
-
+@pytest.mark.parametrize(
+    "data",
+    [
+        array.array("d", [1, 2, 3]),
+        array.array("d", [1, 2, 3]).tobytes(),
+        bytearray(array.array("d", [1, 2, 3]).tobytes()),
+        memoryview(array.array("d", [1, 0, 2, 0, 3, 0]))[::2],
+        np.array([[1.0, 2.0, 3.0]]),
+    ],
+)
+def test_any_buffer_is_taken(session, data):
     (score,) = session.run(["score"], ask([0, 0, 0]) | {"features": Tensor(data, (1, 3), "float64")})
 
     assert score.data.tolist() == [6]
@@ -131,6 +138,35 @@ def test_results_outlive_their_session_and_are_not_written_again(rows):
 
     assert first.data.tolist() == [6]
     assert first.data.readonly
+
+
+def test_results_of_other_shapes_for_inputs_of_the_same_shape():
+    model = model_of([helper.make_node("NonZero", ["x"], ["y"])], {"x": ("int64", [4])}, {"y": ("int64", [1, None])})
+    session = Session(model)
+
+    for values in ([1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0]):
+        given_ = {"x": Tensor(array.array("q", values), (4,), "int64")}
+        assert_same(session.run(["y"], given_), [np.array([np.flatnonzero(values)])])
+
+
+def test_outputs_that_are_constants_inputs_or_asked_for_twice_are_right_each_time():
+    nodes = [helper.make_node("Identity", ["x"], ["same"]), helper.make_node("Identity", ["one"], ["constant"])]
+    outputs = {"same": ("float64", ["N"]), "constant": ("float64", [1])}
+    one = helper.make_tensor("one", TYPES["float64"], [1], [1])
+    session = Session(model_of(nodes, {"x": ("float64", ["N"])}, outputs, [one]))
+
+    for value in (2, 3, 4):
+        given_ = {"x": Tensor(array.array("d", [value]), (1,), "float64")}
+        results = session.run(["same", "constant", "same"], given_)
+        assert [result.data[0] for result in results] == [value, 1, value]
+
+
+@pytest.mark.parametrize("n_rows", [2, 2000])
+def test_every_run_sees_its_own_rows(session, n_rows):
+    for start in range(40):
+        values = np.arange(3.0 * n_rows) + start
+        (score,) = session.run(["score"], ask(values))
+        assert score.data.tolist() == values.reshape(-1, 3).sum(axis=1).tolist()
 
 
 def test_what_the_model_declares_is_told(session):
@@ -148,7 +184,7 @@ def test_metadata_is_read_or_none(session):
 
 
 def test_version_is_the_installed_wheels():
-    assert runtime.library_version() == onnxruntime.__version__
+    assert library_version() == onnxruntime.__version__
 
 
 def test_strings_are_declared_but_refused_by_name():
@@ -204,7 +240,7 @@ def test_a_failure_of_the_graph_is_told_in_the_runtimes_words():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"features": Tensor(bytes(48), (2, 2), "float64")}, "input 'features': a buffer of 48 bytes .* shape"),
+        ({"features": Tensor(bytes(48), (2, 2), "float64")}, "input 'features': 48 bytes .* shape"),
         ({"features": Tensor(bytes(48), (3, 2), "float64")}, "index: 1 Got: 2 Expected: 3"),
         ({"features": Tensor(bytes(24), (3,), "float64")}, "Invalid rank for input: features Got: 1 Expected: 2"),
         ({"features": Tensor(bytes(24), (-1, -3), "float64")}, "input 'features': shape"),
@@ -212,8 +248,7 @@ def test_a_failure_of_the_graph_is_told_in_the_runtimes_words():
         ({"features": Tensor(bytes(8), (1,) * 9, "float64")}, "input 'features': shape"),
         ({"features": Tensor(bytes(12), (1, 3), "float32")}, "Unexpected input data type. Actual: .tensor.float"),
         ({"features": Tensor(bytes(24), (1, 3), "complex128")}, "type 'complex128' is not one of float32, float64"),
-        ({"features": Tensor(array.array("q", [1, 2, 3]), (1, 3), "float64")}, "format 'q' holds no float64"),
-        ({"features": Tensor(memoryview(bytes(48))[::2], (1, 3), "float64")}, "a buffer of 24 bytes"),
+        ({"features": Tensor(array.array("q", [1, 2, 3]), (1, 3), "float64")}, "format 'q' are no float64"),
         ({"features": Tensor([1, 2, 3], (1, 3), "float64")}, "input 'features': .*bytes-like"),
         ({"double_it": Tensor(b"\2", (), "bool")}, "input 'double_it': a bool is neither 0 nor 1"),
         ({"other": Tensor(b"", (0,), "float64")}, "the model has no input 'other'; it has 'features', 'double_it'"),
@@ -286,6 +321,8 @@ def test_runs_and_failures_leak_nothing(rows):
         for _ in range(times // 1000):
             Session(rows).close()
 
+    for n_rows in range(300):
+        session.run(["score", "gaps"], ask(range(3 * n_rows)))
     work(20_000)
     before = resident()
     work(200_000)
@@ -304,17 +341,19 @@ fitting = st.builds(ask, st.lists(st.tuples(*[st.floats()] * 3), max_size=10).ma
 names = st.sampled_from(["features", "double_it", "x", "", "features\0"])
 
 
+@settings(max_examples=1000)
 @given(
     outputs=st.lists(st.sampled_from(["score", "largest", "gaps", "short", "features", "", "score\0"]), max_size=6),
     inputs=fitting,
     changes=st.dictionaries(names, tensors, max_size=3),
 )
 def test_no_names_types_and_shapes_crash_the_process(session, outputs, inputs, changes):
-    try:
-        results = session.run(outputs, inputs | changes)
-    except RuntimeFailure:
-        return
-    assert [math.prod(result.shape) for result in results] == [len(result.data) for result in results]
+    for _ in range(2):  # the second one writes into the first one's results
+        try:
+            results = session.run(outputs, inputs | changes)
+        except RuntimeFailure:
+            continue
+        assert [math.prod(result.shape) for result in results] == [len(result.data) for result in results]
 
 
 def test_neither_numpy_nor_onnxruntimes_package_is_imported(tmp_path, rows):
@@ -342,14 +381,14 @@ def test_the_functions_package_comes_before_the_installed_wheel(tmp_path, monkey
     (library.parent / "libonnxruntime_providers_shared.so").touch()
     (tmp_path / "onnxruntime/__init__.py").write_text("raise SystemExit('imported')")
 
-    assert runtime.find_library() == library
+    assert c_api.find_library() == library
 
 
 def test_a_missing_library_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(RuntimeFailure, match="no libonnxruntime in any folder named onnxruntime"):
-        runtime.find_library()
+        c_api.find_library()
 
     (tmp_path / "onnxruntime").mkdir()
     with pytest.raises(RuntimeFailure, match=f"no libonnxruntime in {tmp_path}/onnxruntime/capi"):
-        runtime.find_library()
+        c_api.find_library()

@@ -5,12 +5,12 @@ the value of a real one in the same leaf; amounts of money are then jittered. (S
 "Using CART to generate partially synthetic public use microdata".) No row describes a real person and none equals a
 real row, but that is no differential privacy: meant for data that are public anyway.
 
-Run as ``python -m train.synthesize --from DATA --seed 0 --out portfolio.csv.gz``.
+Run as ``python -m train.dataset.synthesize --from DATA --seed 0 --out portfolio.csv.gz``.
 """
 
-import argparse
 import gzip
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +18,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from train import schema
-from train.dataset import COLUMNS, load, split, to_csv
+from train import features
+from train.command import Command, whole_number
+from train.dataset.sources import DataError
+from train.dataset.tidy import UCI_COLUMNS, load, split, to_csv, to_tidy
 from train.files import replace
-from train.sources import DataError
 
 ROWS = 24_000
 LEAF = 10
 JITTER = 0.03
-_MARRIAGE = "marriage"  # single + 2 * others: one column, so that nobody comes out as both
-_PERSON = ("sex", "education_level", _MARRIAGE, "age", "limit_balance")
-_PAY = ("pay_6", "pay_5", "pay_4", "pay_3", "pay_2", "pay_0")
-_MONEY = tuple(f"{column}_{k}" for column in ("bill_amt", "pay_amt") for k in range(6, 0, -1))
-_ORDER = (*_PERSON, *_PAY, *_MONEY, schema.TARGET)
+_PERSON = ("SEX", "EDUCATION", "MARRIAGE", "AGE", "LIMIT_BAL")
+_PAY = ("PAY_6", "PAY_5", "PAY_4", "PAY_3", "PAY_2", "PAY_0")
+_MONEY = tuple(f"{column}{k}" for column in ("BILL_AMT", "PAY_AMT") for k in range(6, 0, -1))
+_ORDER = (*_PERSON, *_PAY, *_MONEY, features.TARGET)
 
 
 def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
     Parameters
     ----------
     real : DataFrame
-        A tidy table.
+        UCI's columns and the target.
     seed : int
         The same seed gives the same clients.
     rows : int
@@ -48,25 +48,23 @@ def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A tidy table, IDs -1 and down. A row with little in it can come out equal to a real one: see `without`.
+        The same columns, IDs -1 and down. A row with little in it can come out equal to a real one: see `without`.
     """
     generator = np.random.default_rng(seed)
-    donors = real.assign(**{_MARRIAGE: real["single"] + 2 * real["others"]})
     drawn = pd.DataFrame(index=range(rows))
     for i, name in enumerate(_ORDER):
-        values, known = donors[name].to_numpy(), list(_ORDER[:i])
+        values, known = real[name].to_numpy(), list(_ORDER[:i])
         if not known:
             drawn[name] = values[generator.permutation(rows) % len(values)]
             continue
-        kind = DecisionTreeRegressor if name in (*_MONEY, "age", "limit_balance") else DecisionTreeClassifier
-        tree = kind(min_samples_leaf=LEAF, random_state=seed).fit(donors[known], values)
-        chosen = values[_choose_donors(tree.apply(donors[known]), tree.apply(drawn), generator)]
+        kind = DecisionTreeRegressor if name in (*_MONEY, "AGE", "LIMIT_BAL") else DecisionTreeClassifier
+        tree = kind(min_samples_leaf=LEAF, random_state=seed).fit(real[known], values)
+        chosen = values[_choose_donors(tree.apply(real[known]), tree.apply(drawn), generator)]
         if name in _MONEY:
             chosen = np.rint(chosen * (1 + JITTER * generator.standard_normal(rows))).astype(np.int64)
         drawn[name] = chosen
-    drawn["single"], drawn["others"] = drawn[_MARRIAGE] % 2, drawn[_MARRIAGE] // 2
-    drawn[schema.ID] = -1 - np.arange(rows)
-    return drawn[list(COLUMNS)]
+    drawn[features.ID] = -1 - np.arange(rows)
+    return drawn[[features.ID, *UCI_COLUMNS, features.TARGET]]
 
 
 def _choose_donors(
@@ -85,10 +83,9 @@ def _choose_donors(
 
 
 def without(drawn: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the rows whose features are a real client's."""
-    features = list(schema.NAMES)
-    taken = pd.MultiIndex.from_frame(drawn[features]).isin(pd.MultiIndex.from_frame(real[features]))
-    return drawn[~taken]
+    """Leave out the rows that become the very features of a real client; both with UCI's columns."""
+    ours, theirs = (pd.MultiIndex.from_frame(to_tidy(table)[list(features.NAMES)]) for table in (drawn, real))
+    return drawn[~ours.isin(theirs)]
 
 
 def compress(content: bytes) -> bytes:
@@ -99,31 +96,23 @@ def compress(content: bytes) -> bytes:
     return out.getvalue()
 
 
-def _seed(text: str) -> int:
-    if text.isdecimal() and int(text) < 2**32:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed; allowed are whole numbers from 0 to {2**32 - 1}")
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Draw a synthetic portfolio from the training part of real data."""
-    parser = argparse.ArgumentParser(prog="python -m train.synthesize", description=main.__doc__)
+    parser = Command(prog="python -m train.dataset.synthesize", description=main.__doc__)
     parser.add_argument("--from", dest="data", required=True, help="uci, or the path of a file of real clients")
-    parser.add_argument("--seed", type=_seed, default=0, help="default: 0")
+    parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0, help="default: 0")
     parser.add_argument("--out", type=Path, required=True, help="the .csv.gz file to write")
-    arguments = parser.parse_args()
-    try:
-        dataset = load(arguments.data)
+    options = parser.parse_args(arguments)
+    with parser.one_line_errors():
+        dataset = load(options.data)
         if dataset.synthetic:
-            raise DataError("these clients are synthetic already; real ones are needed")
+            raise DataError(f"{options.data}: these clients are synthetic already; real ones are needed")
+        if dataset.raw is None:
+            raise DataError(f"{options.data}: a tidy table; one with UCI's columns is needed")
         training, _ = split(dataset.frame)
-        drawn = without(synthesize(training, arguments.seed), dataset.frame)
-        replace(arguments.out, compress(to_csv(drawn)))
-    except DataError as error:
-        parser.exit(2, f"{parser.prog}: {arguments.data}: {error}\n")
-    except OSError as error:
-        parser.exit(2, f"{parser.prog}: can't write {arguments.out}: {error.strerror}\n")
-    print(f"Wrote {arguments.out}: {len(drawn):,} SYNTHETIC clients, made up, no real person")
+        drawn = without(synthesize(dataset.raw.loc[training.index], options.seed), dataset.raw)
+        replace(options.out, compress(to_csv(drawn)))
+        print(f"Wrote {options.out}: {len(drawn):,} SYNTHETIC clients, made up, no real person")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from train.files import replace
 
 UCI_URL = "https://archive.ics.uci.edu/static/public/350/default+of+credit+card+clients.zip"
 UCI_SHA256 = "56c885f84457f6680f8438f02bfcdac9579323d8a94465ee5f26e32baa727602"
-SYNTHETIC = Path(__file__).parent / "data" / "synthetic_portfolio.csv.gz"
-_CACHE = Path(__file__).parents[1] / ".cache" / "uci-350.zip"
+SYNTHETIC = Path(__file__).parent / "synthetic_portfolio.csv.gz"
+_CACHE = Path(__file__).parents[2] / ".cache" / "uci-350.zip"
 
 _SHOWN, _SHOWN_LENGTH = 5, 40
 
