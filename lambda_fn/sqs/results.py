@@ -140,11 +140,12 @@ class ResultsQueue:
                 logger.warning("no time left to send outcomes", extra={"outcomes": len(entries)})
                 return None
             try:
-                return cast(dict[str, Any], self._client.send_message_batch(QueueUrl=self._url, Entries=entries))
+                response = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+                return cast(dict[str, Any], response)
             except (BotoCoreError, ClientError) as error:
                 logger.warning("the results queue failed", extra={"outcomes": len(entries), "reason": reason_of(error)})
                 if _blames_entries(error):
-                    return error
+                    return cast(Exception, error)
                 if not _may_pass_at_once(error):
                     return None
         return None

@@ -36,7 +36,7 @@ _SLICE_SECONDS = 0.2
 # With so much of the whole time ahead of it, a message has as good a chance as it will ever have.
 _NEARLY_WHOLE = 0.8
 # What would take so many times the whole time is refused at sight. Below that a try decides.
-_HOPELESS = 1.5
+_HOPELESS = 2.0
 # Of what would just fit, the part that a client is told to send.
 _SAFE = 0.75
 
