@@ -1,10 +1,12 @@
 """What is sent to the results queue, call by call, and what is reported when SQS takes less."""
 
+import time
 from types import SimpleNamespace
 
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
+from logged import logged_lines
 from moto import mock_aws
 
 from lambda_fn.sqs.results import MAX_BYTES, MAX_CALL_MILLISECONDS, Outcome, ResultsQueue, connect
@@ -97,10 +99,18 @@ def test_entry_that_is_not_answered_is_reported():
 
 
 @pytest.mark.parametrize(
+    "failure", [ConnectTimeoutError(endpoint_url="https://sqs"), error("ServiceUnavailable", 503)]
+)
+def test_call_that_failed_on_its_way_is_made_once_more(failure):
+    client = Client(failure, {}, failure, failure)
+
+    assert send(client, outcomes(15)) == [f"id-{i}" for i in range(10, 15)]
+    assert sizes(client) == [10, 10, 5, 5]
+
+
+@pytest.mark.parametrize(
     "passing",
     [
-        ConnectTimeoutError(endpoint_url="https://sqs"),
-        error("ServiceUnavailable", 503),
         error("RequestThrottled"),
         error("AccessDenied", 403),
         error("KMS.DisabledException"),
@@ -146,14 +156,45 @@ def test_no_call_begins_that_could_outlast_the_function():
     assert sizes(client) == [10]
 
 
-def test_reason_in_the_log_quotes_nothing(capsys, caplog):
-    failure = ClientError({"Error": {"Code": "Nope", "Message": "a value of 47174"}}, "SendMessageBatch")
+def test_no_second_attempt_begins_that_could_outlast_the_function():
+    left = iter([MAX_CALL_MILLISECONDS, MAX_CALL_MILLISECONDS - 1])
+    client = Client(error("ServiceUnavailable", 503))
 
-    send(Client(failure), outcomes(1))
+    assert send(client, outcomes(1), lambda: next(left)) == ["id-0"]
+    assert sizes(client) == [1]
 
-    (record,) = caplog.records
-    assert record.reason == "Nope"
-    assert "47174" not in capsys.readouterr().out + caplog.text
+
+def test_nothing_is_sent_after_an_outcomes_latest_time():
+    client = Client()
+    late, fresh, timeless = outcomes(3)
+    batch = [late._replace(latest=time.time() - 1), fresh._replace(latest=time.time() + 60), timeless]
+
+    assert send(client, batch) == ["id-0"]
+    assert [entry["MessageDeduplicationId"] for entry in client.calls[0]] == ["id-1", "id-2"]
+
+
+def test_outcomes_are_sent_as_soon_as_they_fill_a_call():
+    client = Client()
+
+    def slow():
+        for i, outcome in enumerate(outcomes(21)):
+            assert sum(sizes(client)) == i // 10 * 10
+            yield outcome
+
+    assert send(client, slow()) == []
+    assert sizes(client) == [10, 10, 1]
+
+
+def test_reason_in_the_log_quotes_nothing():
+    failure = error("Nope")
+    failure.response["Error"]["Message"] = "a value of 47174"
+
+    with logged_lines() as lines:
+        send(Client(failure), outcomes(1))
+
+    (line,) = lines
+    assert line.reason == "Nope"
+    assert "47174" not in str(vars(line))
 
 
 def test_client_gives_up_within_the_time_that_is_kept_for_a_call(monkeypatch):
@@ -162,7 +203,8 @@ def test_client_gives_up_within_the_time_that_is_kept_for_a_call(monkeypatch):
     config = connect().meta.config
 
     attempt = (config.connect_timeout + config.read_timeout) * 1000
-    assert config.retries["total_max_attempts"] * attempt + 1000 <= MAX_CALL_MILLISECONDS
+    assert config.retries["total_max_attempts"] == 1
+    assert attempt < MAX_CALL_MILLISECONDS
 
 
 def test_sqs_keeps_one_of_two_outcomes_and_takes_the_largest():
