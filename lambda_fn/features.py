@@ -16,6 +16,9 @@ from msgspec import UNSET, UnsetType
 from lambda_fn.card import Card, Feature
 from lambda_fn.faults import pointer_step
 
+# What a row may carry beside its features, where none has that name.
+ID = "ID"
+
 Value = str | int | float | bool | None
 
 # Longer lists of what is allowed are cut in messages.
@@ -46,7 +49,7 @@ class Rule:
     allowed : str
         The rule in words: "must be a whole number from 18 to 120".
     type : type
-        What msgspec reads the value as. It checks all but which whole numbers are codes.
+        What msgspec reads the value as. It checks all but which whole numbers are no codes.
     is_plain : bool
         Whether what is read as `type` is the tensor's value already, and needs no `read_column`.
     """
@@ -58,8 +61,9 @@ class Rule:
         self.low, self.high = bounds(feature)
         self.allowed = "must be " + _in_words(feature, self.low, self.high) + (" or null" * feature.allows_missing)
         self.type: Any = self._type() | None if feature.allows_missing else self._type()
-        self.is_plain = not (feature.codes or feature.categories or feature.allows_missing)
         self._codes = frozenset(float(code.value) for code in feature.codes)
+        self._has_gaps = bool(self._codes) and len(self._codes) <= self.high - self.low
+        self.is_plain = not (self._has_gaps or feature.categories or feature.allows_missing)
         self._places = {category: float(place) for place, category in enumerate(feature.categories)}
 
     def read(self, value: object) -> float:
@@ -177,12 +181,11 @@ class Rule:
         NotAllowedError
             Where a whole number is no code.
         """
-        feature = self.feature
-        if self._codes and not (self._codes | {None}).issuperset(column):
+        if self._has_gaps and not (self._codes | {None}).issuperset(column):
             raise NotAllowedError(self.allowed)
-        if feature.kind == "category":
+        if self.feature.categories:
             return [nan if value is None else self._places.get(value, -1.0) for value in column]
-        return [nan if value is None else value for value in column]
+        return [nan if value is None else value for value in column] if self.feature.allows_missing else column
 
     def _type(self) -> Any:
         match self.feature.kind:
