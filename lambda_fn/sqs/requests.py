@@ -1,12 +1,12 @@
 """The requests queue: when postponed messages are to come back. Knows no model.
 
 A message that finds no time in one invocation has used up one of its receives. If all of a batch's came back together
-they would use up the next one, too. So they are made to come back in parts that each fit into an invocation, some
-seconds apart, which is further than the event source gathers a batch from.
+they would use up the next one, too. So they are made to come back in parts that each fit into an invocation, so far
+apart that even one function alone could do one part after the other, as far as there is time for that.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,11 +15,11 @@ from lambda_fn.observability import logger
 from lambda_fn.sqs.messages import SAFE_SECONDS, Message
 from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS, MAX_ENTRIES, reason_of
 
-# Twice what the event source gathers for, and a half.
-_APART_SECONDS = 3
-# What is estimated may take longer than that.
+# At least; the event source gathers a batch for a second.
+_APART_SECONDS = 3.0
+# Of an invocation, by estimates. What is estimated may take longer.
 _FILLED = 0.75
-# Of the time in which outcomes may be sent; it is what the next attempt is to have.
+# Of the time in which outcomes may be sent, what is left for the attempt itself.
 _ATTEMPT_SECONDS = 40
 
 
@@ -80,13 +80,19 @@ class RequestsQueues:
         return self._urls[arn]
 
 
-def delays(postponed: Iterable[Postponed], whole_seconds: float, now: float) -> Iterator[int]:
+def delays(postponed: Sequence[Postponed], whole_seconds: float, now: float) -> list[int]:
     """Give the seconds after which each message is to come back, in order."""
-    part, filled = 0, 0.0
-    for message, seconds in postponed:
-        if filled and filled + seconds > _FILLED * whole_seconds:
-            part, filled = part + 1, 0.0
-        filled += seconds
-        first_received = now if message.first_received is None else message.first_received
-        at_most = first_received + SAFE_SECONDS - _ATTEMPT_SECONDS - now
-        yield int(max(0, min(part * _APART_SECONDS, at_most)))
+    parts, filled = [0], 0.0
+    for _, seconds in postponed:
+        is_full = filled > 0 and filled + seconds > _FILLED * whole_seconds
+        parts.append(parts[-1] + is_full)
+        filled = seconds + (0.0 if is_full else filled)
+    latest = [_seconds_until(message, now) for message, _ in postponed]
+    apart = min(max(whole_seconds, _APART_SECONDS), max(latest, default=0) / (parts[-1] + 1))
+    return [int(min(part * apart, at_most)) for part, at_most in zip(parts[1:], latest, strict=True)]
+
+
+def _seconds_until(message: Message, now: float) -> float:
+    """Tell how long a message may be away and still be answered in time."""
+    first_received = now if message.first_received is None else message.first_received
+    return max(0.0, first_received + SAFE_SECONDS - _ATTEMPT_SECONDS - now)

@@ -45,22 +45,33 @@ def spread(client, what, remaining=lambda: 30_000):
 
 
 def test_parts_fit_into_an_invocation_and_come_one_after_the_other():
-    assert list(delays(postponed(1, 2, 3, 1, 6, 0.5, 9), 8, NOW)) == [0, 0, 0, 3, 6, 9, 12]
+    assert delays(postponed(1, 2, 3, 1, 6, 0.5, 9), 8, NOW) == [0, 0, 0, 8, 16, 24, 32]
+
+
+def test_parts_of_short_invocations_are_further_apart_than_a_batch_is_gathered_from():
+    assert delays(postponed(0.5, 0.5), 0.5, NOW) == [0, 3]
 
 
 @pytest.mark.parametrize("age", [0, 100, 200, 270])
-def test_all_come_back_in_time_to_be_answered(age):
-    waits = list(delays(postponed(*[7] * 100, age=age), 8, NOW))
+def test_all_come_back_in_time_to_be_answered_and_spread_over_that(age):
+    waits = delays(postponed(*[7] * 100, age=age), 8, NOW)
 
+    left = max(0, SAFE_SECONDS - 40 - age)
+    assert waits[0] == 0
     assert waits == sorted(waits)
-    assert max(waits) + age < max(SAFE_SECONDS - 30, age + 1)
-    assert min(waits) == 0
+    assert left * 0.95 <= max(waits) <= left
+
+
+def test_older_messages_come_back_before_it_is_too_late_for_them():
+    waits = delays(postponed(7, 7, age=235) + postponed(7, 7), 8, NOW)
+
+    assert waits == [0, 5, 16, 24]
 
 
 def test_message_made_by_hand_has_a_delay_too():
     bare = Postponed(Message("id", b"", {}), 1)
 
-    assert list(delays([bare], 8, NOW)) == [0]
+    assert delays([bare], 8, NOW) == [0]
 
 
 def test_calls_are_made_by_tens_and_by_queue():
