@@ -8,6 +8,8 @@ way, so what it takes of the invocation's own time can be seen, and is better be
 _ENOUGH_SECONDS = 0.25
 # So much counts as "of late": what came before weighs half, a quarter, and so on.
 _MEMORY_SECONDS = 5.0
+# No row is read, scored and encoded in less.
+_LEAST_SECONDS = 1e-7
 
 
 class Tempo:
@@ -31,7 +33,7 @@ class Tempo:
     @property
     def seconds_per_row(self) -> float:
         """The measure, or the guess."""
-        return self._seconds / self._rows if self._rows else self._guess
+        return max(_LEAST_SECONDS, self._seconds / self._rows if self._rows else self._guess)
 
     def note(self, rows: int, seconds: float) -> None:
         """Take note that rows took so many seconds together."""

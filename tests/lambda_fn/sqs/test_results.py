@@ -98,9 +98,7 @@ def test_entry_that_is_not_answered_is_reported():
     assert send(silent, outcomes(3)) == ["id-0", "id-2"]
 
 
-@pytest.mark.parametrize(
-    "failure", [ConnectTimeoutError(endpoint_url="https://sqs"), error("ServiceUnavailable", 503)]
-)
+@pytest.mark.parametrize("failure", [ConnectTimeoutError(endpoint_url="https://sqs"), error("ServiceUnavailable", 503)])
 def test_call_that_failed_on_its_way_is_made_once_more(failure):
     client = Client(failure, {}, failure, failure)
 
