@@ -397,7 +397,7 @@ def test_attributes_give_way_where_they_alone_fill_a_message(run):
 def test_event_of_another_source_raises_and_scores_nothing(other, queue, sent, context, instances):
     records = [record("a", {"instances": instances[:1]}), other]
 
-    with pytest.raises(UnknownEvent, match="records of .*takes SQS's events"):
+    with pytest.raises(UnknownEvent, match=r"records of .*takes SQS's events"):
         queue.handler({"Records": records}, context)
 
     assert sent == []

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
-from logged import logged_lines
 
 from lambda_fn.sqs.messages import SAFE_SECONDS, Message
 from lambda_fn.sqs.requests import Postponed, RequestsQueues, delays
 from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS
+from logged import logged_lines
 
 NOW = 1_755_693_296.0
 ARN = "arn:aws:sqs:eu-west-1:123456789012:"

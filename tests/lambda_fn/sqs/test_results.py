@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
-from logged import logged_lines
 from moto import mock_aws
 
 from lambda_fn.sqs.results import MAX_BYTES, MAX_CALL_MILLISECONDS, Outcome, ResultsQueue, connect
+from logged import logged_lines
 
 CREDENTIALS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
