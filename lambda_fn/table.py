@@ -69,7 +69,7 @@ def check_names(row: Mapping[str, Any], names: Collection[str]) -> None:
         return
     found = [f"{what} {_shown(wrong)}" for what, wrong in (("lacks the", missing), ("has the unknown", unknown)) if wrong]
     hint = ""
-    if len(row) == 1 and any(separator in unknown[0] for separator in _OTHER_SEPARATORS if unknown):
+    if missing and any(separator in name for name in unknown for separator in _OTHER_SEPARATORS):
         hint = "; is it separated by something else than commas?"
     raise WrongNamesError(f"the table {' and '.join(found)}{hint}")
 
