@@ -141,7 +141,9 @@ def _base() -> Any:
 
 
 def find_library() -> Path:
-    """Find the library in a function's package or in an installed wheel, importing neither.
+    """Find the library beside this package, where a function's package has it, else in an installed wheel.
+
+    Nothing of the wheel is imported.
 
     Raises
     ------
@@ -149,9 +151,9 @@ def find_library() -> Path:
         Where there is none.
     """
     spec = PathFinder.find_spec("onnxruntime")
-    folders = [Path(folder, "capi") for folder in (spec and spec.submodule_search_locations) or ()]
-    for folder in folders:
+    roots = [Path(__file__).parent.parent / "onnxruntime", *map(Path, (spec and spec.submodule_search_locations) or ())]
+    for root in roots:
         for pattern in ("libonnxruntime.so*", "libonnxruntime.*dylib"):
-            for library in sorted(folder.glob(pattern)):
+            for library in sorted((root / "capi").glob(pattern)):
                 return library
-    raise RuntimeFailure(f"no libonnxruntime in {', '.join(map(str, folders)) or 'any folder named onnxruntime'}")
+    raise RuntimeFailure(f"there is no libonnxruntime in {' or '.join(f'{root}/capi' for root in roots)}")

@@ -15,53 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from graphs import TYPES, model_of, row_model, stump_model
 from lambda_fn import c_api
 from lambda_fn.runtime import Declared, RuntimeFailure, Session, Tensor, library_version
 
-TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64} | {
-    "bool": TensorProto.BOOL,
-    "string": TensorProto.STRING,
-    "uint8": TensorProto.UINT8,
-}
 FORMATS = {"float32": "f", "float64": "d", "int64": "q", "bool": "?"}
-
-
-def model_of(nodes, inputs, outputs, constants=(), **metadata):
-    """Build a model; inputs and outputs are name to (type, shape)."""
-
-    def infos(declared):
-        return [helper.make_tensor_value_info(name, TYPES[type_], shape) for name, (type_, shape) in declared.items()]
-
-    graph = helper.make_graph(nodes, "test", infos(inputs), infos(outputs), list(constants))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    helper.set_model_props(model, metadata)
-    return model.SerializeToString()
 
 
 @pytest.fixture(scope="module")
 def rows():
-    """A model of rows: their sum, the place of the largest, and which are not numbers; doubled if asked to."""
-    return model_of(
-        [
-            helper.make_node("Cast", ["double_it"], ["yes"], to=TensorProto.DOUBLE),
-            helper.make_node("Add", ["yes", "one"], ["factor"]),
-            helper.make_node("ReduceSum", ["features", "axis"], ["sum"], keepdims=0),
-            helper.make_node("Mul", ["sum", "factor"], ["score"]),
-            helper.make_node("ArgMax", ["features"], ["largest"], axis=1, keepdims=0),
-            helper.make_node("IsNaN", ["features"], ["gaps"]),
-            helper.make_node("Cast", ["features"], ["short"], to=TensorProto.FLOAT),
-        ],
-        {"features": ("float64", ["N", 3]), "double_it": ("bool", [])},
-        {
-            "score": ("float64", ["N"]),
-            "largest": ("int64", ["N"]),
-            "gaps": ("bool", ["N", 3]),
-            "short": ("float32", ["N", 3]),
-        },
-        [helper.make_tensor("axis", TensorProto.INT64, [1], [1]), helper.make_tensor("one", TYPES["float64"], [], [1])],
-        model_card="Grüße",
-        empty="",
-    )
+    return row_model()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +65,14 @@ def test_results_are_the_official_packages(session, rows, n_rows):
     outputs = ["gaps", "short", "score", "largest"]
 
     assert_same(session.run(outputs, ask(values, True)), official(rows, outputs, ask(values, True)))
+
+
+def test_trees_of_the_newest_kind_run():
+    features = array.array("d", [0.5, math.nextafter(0.5, 1)])
+
+    (scores,) = Session(stump_model()).run(["scores"], {"features": Tensor(features, (2, 1), "float64")})
+
+    assert scores.data.tolist() == [0.25, 0.75]
 
 
 @pytest.mark.parametrize("type_", FORMATS)
@@ -373,22 +344,38 @@ print(sorted({"numpy", "onnxruntime"} & set(sys.modules)))
     assert (ran.stdout, ran.stderr) == ("[]\n", "")
 
 
-def test_the_functions_package_comes_before_the_installed_wheel(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    library = tmp_path / "onnxruntime/capi/libonnxruntime.so.1.99.0"
+def make_library(folder, name="libonnxruntime.so.1.99.0"):
+    library = folder / "onnxruntime/capi" / name
     library.parent.mkdir(parents=True)
     library.touch()
     (library.parent / "libonnxruntime_providers_shared.so").touch()
+    return library
+
+
+def test_the_library_beside_the_function_comes_before_an_installed_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(c_api, "__file__", str(tmp_path / "lambda_fn/c_api.py"))
+
+    assert c_api.find_library().is_relative_to(Path(onnxruntime.__file__).parent)
+    library = make_library(tmp_path)
+    assert c_api.find_library() == library
+
+
+@pytest.mark.parametrize("name", ["libonnxruntime.so.1.99.0", "libonnxruntime.1.99.0.dylib"])
+def test_an_installed_wheels_library_is_found_without_an_import(tmp_path, monkeypatch, name):
+    library = make_library(tmp_path, name)
     (tmp_path / "onnxruntime/__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
 
     assert c_api.find_library() == library
 
 
-def test_a_missing_library_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(RuntimeFailure, match="no libonnxruntime in any folder named onnxruntime"):
-        c_api.find_library()
-
+def test_a_missing_library_is_told_with_all_places(tmp_path, monkeypatch):
     (tmp_path / "onnxruntime").mkdir()
-    with pytest.raises(RuntimeFailure, match=f"no libonnxruntime in {tmp_path}/onnxruntime/capi"):
+    monkeypatch.setattr(c_api, "__file__", str(tmp_path / "function/lambda_fn/c_api.py"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+    with pytest.raises(RuntimeFailure) as failure:
         c_api.find_library()
+    assert str(failure.value) == (
+        f"there is no libonnxruntime in {tmp_path}/function/onnxruntime/capi or {tmp_path}/onnxruntime/capi"
+    )
