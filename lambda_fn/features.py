@@ -59,7 +59,7 @@ class Rule:
         self.name = feature.name
         self.pointer = pointer_step(feature.name)
         self.low, self.high = bounds(feature)
-        self.allowed = "must be " + _in_words(feature, self.low, self.high) + (" or null" * feature.allows_missing)
+        self.allowed = "must be " + _in_words(feature, self.low, self.high) + (", or null" * feature.allows_missing)
         self.type: Any = self._type() | None if feature.allows_missing else self._type()
         self._codes = frozenset(float(code.value) for code in feature.codes)
         self._has_gaps = bool(self._codes) and len(self._codes) <= self.high - self.low
@@ -74,25 +74,24 @@ class Rule:
         NotAllowedError
             Saying what is allowed.
         """
-        if value is None and self.feature.allows_missing:
+        feature = self.feature
+        if value is None and feature.allows_missing:
             return nan
-        kind = self.feature.kind
-        if kind == "category" and isinstance(value, str):
-            if value not in self._places and not self.feature.allows_unknown:
-                raise NotAllowedError(self.allowed)
-            return self._places.get(value, -1.0)
-        if kind == "boolean" and isinstance(value, bool):
+        if feature.kind == "category" and isinstance(value, str):
+            if value in self._places or feature.allows_unknown:
+                return self._places.get(value, -1.0)
+            raise NotAllowedError(self.allowed)
+        if feature.kind == "boolean" and isinstance(value, bool):
             return float(value)
-        if kind in ("category", "boolean") or type(value) not in (int, float):
+        if feature.kind in ("category", "boolean") or type(value) not in (int, float):
             raise NotAllowedError(f"{self.allowed}, not {kind_of(value)}")
         try:
             number = float(cast(float, value))
         except OverflowError:  # an integer that no double can hold
             raise NotAllowedError(self.allowed) from None
         # NaN is in no range.
-        if not self.low <= number <= self.high or (kind != "number" and number != int(number)):
-            raise NotAllowedError(self.allowed)
-        if kind == "code" and number not in self._codes:
+        is_legal = self.low <= number <= self.high and (feature.kind == "number" or number == int(number))
+        if not is_legal or (self._has_gaps and number not in self._codes):
             raise NotAllowedError(self.allowed)
         return number
 

@@ -154,8 +154,7 @@ def linear_model(task, features=FEATURES, **changes):
         parity=Parity("exact", 0, 1e-12, 0.0, 0, 0.0, 0),
         golden=Golden(rows, tuple(map(tuple, scores.tolist())), tuple(labels[task].tolist())),
     )
-    model = _graph(task, msgspec.structs.replace(card, **changes))
-    return model
+    return _file(task, msgspec.structs.replace(card, **changes))
 
 
 def _golden_rows():
@@ -164,7 +163,7 @@ def _golden_rows():
     )
 
 
-def _graph(task, card):
+def _file(task, card):
     text = _GRAPH.replace("SCORE", _SCORES[task]).replace("TASK", _TASKS[task])
     model = onnx.parser.parse_model(text.replace("LABEL", "int64[N] label," if card.target.classes else ""))
     features = card.features
