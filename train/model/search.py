@@ -217,7 +217,8 @@ def _grow(forest: RandomForestClassifier, n_estimators: int, deeper: Sequence[An
 
 
 def _score(model: Any, Z: Any, y: Labels) -> float:
-    return float(roc_auc_score(y, model.predict_proba(Z)[:, 1]))
+    decides = hasattr(model, "decision_function")  # as scikit-learn's scorer prefers it
+    return float(roc_auc_score(y, model.decision_function(Z) if decides else model.predict_proba(Z)[:, 1]))
 
 
 def _n_nodes(model: Any) -> int:

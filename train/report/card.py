@@ -37,7 +37,8 @@ def is_yeh(p: Products) -> bool:
 
 def protected(p: Products) -> list[str]:
     """Name the protected characteristics that the model decides by."""
-    return [feature.title.lower() for feature in p.card.features if feature.protected]
+    families = {feature.family for feature in p.card.features if feature.protected}
+    return [family.title.lower() for family in p.card.families if family.name in families]
 
 
 def measures(p: Products, names: tuple[str, ...]) -> Rows:

@@ -31,6 +31,7 @@ blockquote { margin: 1rem 0; border: 3px solid #d55e00; background: #fff4ec; pad
 table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .45rem; border-bottom: 1px solid #ddd; vertical-align: top; text-align: left; }
 th { border-bottom: 2px solid #888; }
+td[style*=right] { white-space: nowrap; }
 p:has(img) { break-inside: avoid; margin: 1.25rem 0; }
 img { display: block; width: 100%; height: auto; }
 img ~ em { font-size: .9rem; font-style: normal; color: #444; }
