@@ -10,7 +10,7 @@ from lambda_fn.model import Model, tolerance
 from lambda_fn.reasons import MAX_REASONS, Reason, Reasons
 from linear_models import FEATURES, linear_model
 from made_up import card_for
-from train.pipeline import build_pipeline
+from train.model.pipeline import build_pipeline
 
 
 def explain(model, rows):
