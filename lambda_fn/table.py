@@ -67,7 +67,9 @@ def check_names(row: Mapping[str, Any], names: Collection[str]) -> None:
     unknown = [name for name in row if name not in names and name != ID]
     if not missing and not unknown:
         return
-    found = [f"{what} {_shown(wrong)}" for what, wrong in (("lacks the", missing), ("has the unknown", unknown)) if wrong]
+    found = [
+        f"{what} {_shown(wrong)}" for what, wrong in (("lacks the", missing), ("has the unknown", unknown)) if wrong
+    ]
     hint = ""
     if missing and any(separator in name for name in unknown for separator in _OTHER_SEPARATORS):
         hint = "; is it separated by something else than commas?"
