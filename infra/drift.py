@@ -1,37 +1,42 @@
-"""How far new clients are from those that a model was trained on: the population stability index.
+"""How far new rows are from those that a model was trained on: the population stability index, for any model file.
 
-The index compares the shares of clients in the bins of a histogram, new against trained: the sum over bins of
+The index compares the shares of rows in the bins of a histogram, new against trained: the sum over bins of
 ``(new - old) log(new / old)`` (Siddiqi 2006, Credit Risk Scorecards). By custom, below 0.1 is stable, from 0.1 a shift
 to look into, and from 0.25 a shift that asks for a new model. The histograms are in the model file itself, and so is
-the model that scores; this is the one module of `train` that runs ONNX.
+the model that scores.
 
-    exit status    0 every index below the limit, 1 one at or above it, 2 no answer, as files don't fit
+    exit status    0 no shift at the limit, 1 a shift at the limit that chance doesn't explain, 2 no answer: files that
+                   don't fit, or so few rows that chance alone could take an index to the limit
 """
 
 import argparse
-import json
+import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 # Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime
-import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from train import dataset, schema
-from train.evaluate import Floats
-from train.files import replace_all
-from train.sources import DataError
+from lambda_fn.card import METADATA_KEY, CardError, Feature, Histogram, ModelCard, decode_model_card, verify_checksum
+
+Floats = NDArray[np.float64]
 
 SHIFT, LARGE_SHIFT = 0.1, 0.25
-SCORE = "probability"
+SCORES = ("probability", "value")
 # In place of an empty bin's share, which would make the index infinite.
 _SMALLEST_SHARE = 1e-4
+_BATCH = 10_000
+
+
+class DriftError(ValueError):
+    """The rows or the model file can't be used; the message says what is wrong and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,14 @@ class Drift:
     Attributes
     ----------
     name : str
-        Of the feature, or `SCORE`.
+        Of the feature, or one of `SCORES`.
     index : float
         Population stability index.
     by_chance : float
         The index that stays unexceeded in 95 of 100 samples of this size from the population trained on.
     expected, found : ndarray of float
-        Shares of the training rows and of the new rows in each bin.
-    edges : ndarray of float
+        Shares of the training rows and of the new rows in each bin, missing values last.
+    edges : tuple of float
         Between the bins.
     """
 
@@ -57,14 +62,16 @@ class Drift:
     by_chance: float
     expected: Floats
     found: Floats
-    edges: Floats
+    edges: tuple[float, ...]
 
     @property
     def band(self) -> str:
-        """What the index means by custom."""
-        if self.index >= LARGE_SHIFT:
-            return "large shift"
-        return "shift" if self.index >= SHIFT else "stable"
+        """What the index means by custom, where chance doesn't explain it."""
+        if self.index < SHIFT:
+            return "stable"
+        if self.index <= self.by_chance:
+            return "within chance"
+        return "large shift" if self.index >= LARGE_SHIFT else "shift"
 
 
 def population_stability_index(expected: Floats, found: Floats) -> float:
@@ -73,99 +80,108 @@ def population_stability_index(expected: Floats, found: Floats) -> float:
     return float((found - expected) @ np.log(found / expected))
 
 
-def drifts(card: Mapping[str, Any], columns: Mapping[str, Floats]) -> list[Drift]:
-    """Compare new rows with a model card's histograms.
-
-    Parameters
-    ----------
-    card : mapping
-        Of the model file.
-    columns : mapping of str to ndarray of float, shape (n,)
-        The features of the new rows and, as `SCORE`, their probabilities.
-
-    Returns
-    -------
-    list of Drift
-        The score first, then the features, largest index first.
-    """
-    n_rows, n_trained = len(next(iter(columns.values()))), card["data"]["training_rows"]
-    found = []
-    for histogram in card["histograms"]:
-        edges = np.array(histogram["edges"], dtype=np.float64)
-        expected = np.array(histogram["shares"], dtype=np.float64)
-        bins = np.searchsorted(edges, columns[histogram["name"]], side="right")
-        shares = np.bincount(bins, minlength=len(expected)) / n_rows
-        # Of two samples of one population, the index times 1 / (1/n + 1/m) is about chi-squared (Yurdakul & Naranjo
-        # 2020, Journal of Risk Model Validation 14).
-        chance = float(chi2.ppf(0.95, max(len(expected) - 1, 1))) * (1 / n_rows + 1 / n_trained)
-        index = population_stability_index(expected, shares)
-        found.append(Drift(histogram["name"], index, chance, expected, shares, edges))
-    return sorted(found, key=lambda drift: (drift.name != SCORE, -drift.index))
+def drift_of(histogram: Histogram, values: Floats, training_rows: int) -> Drift:
+    """Compare new values with a histogram of the training rows; NaN is a missing one."""
+    missing = np.isnan(values)
+    bins = np.searchsorted(histogram.edges, values[~missing], side="right")
+    counts = np.append(np.bincount(bins, minlength=len(histogram.shares)), missing.sum())
+    expected = np.append(histogram.shares, histogram.missing)
+    used = max(int((np.maximum(expected, counts) > 0).sum()) - 1, 1)
+    # Of two samples of one population, the index times 1 / (1/n + 1/m) is about chi-squared (Yurdakul & Naranjo 2020,
+    # Journal of Risk Model Validation 14).
+    by_chance = float(chi2.ppf(0.95, used)) * (1 / len(values) + 1 / training_rows)
+    found = counts / len(values)
+    return Drift(
+        histogram.name, population_stability_index(expected, found), by_chance, expected, found, histogram.edges
+    )
 
 
-def read_rows(path: Path, features: Sequence[str]) -> pd.DataFrame:
-    """Read new rows: a CSV with the model's features by name, or any file that training takes.
+class ModelFile:
+    """A model file whose bytes are checked, its card, and its scores."""
 
-    Raises
-    ------
-    DataError
-        Naming what is missing or not a number.
-    """
-    try:
-        table = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
-        table = pd.DataFrame()
-    missing = [name for name in features if name not in table]
-    if missing and len(missing) < len(features):
-        raise DataError(f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}, which the model reads")
-    if missing:  # not one of them: perhaps a file as UCI and others name the columns
-        if not set(features) <= set(schema.NAMES):
-            raise DataError(f"none of the model's columns is there; it reads {', '.join(features)}")
-        return dataset.load(str(path)).frame[list(features)]
-    if not len(table):
-        raise DataError("the file has a header and no row; at least one row is needed")
-    rows = table[list(features)].apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    for name in features:
-        if not np.isfinite(rows[name]).all():
-            line = int(np.argmin(np.isfinite(rows[name]))) + 2
-            raise DataError(f"line {line}, column {name}: missing or not a number; only numbers are allowed")
-    return rows
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what it logs of a damaged file is in the exception too
+        try:
+            verify_checksum(content)
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.card: ModelCard = decode_model_card(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+        except CardError as error:
+            raise DriftError(f"{path}: {error}") from error
+        except Exception as error:  # onnxruntime's own have no common base
+            raise DriftError(f"{path}: no model file with a card ({type(error).__name__})") from error
+        if not self.card.histograms:
+            raise DriftError(f"{path}: its card has no histograms to compare with; train or export it with a sample")
+
+    def measure(self, X: Floats) -> list[Drift]:
+        """Compare new rows, in the graph's values, and their scores: the score first, then the largest index first."""
+        columns = {feature.name: X[:, place] for place, feature in enumerate(self.card.features)}
+        known = {histogram.name for histogram in self.card.histograms}
+        if score := next((name for name in SCORES if name in known), None):
+            columns[score] = self._score(X, score)
+        found = [drift_of(one, columns[one.name], self.card.data.training_rows) for one in self.card.histograms]
+        return sorted(found, key=lambda drift: (drift.name not in SCORES, -drift.index))
+
+    def _score(self, X: Floats, output: str) -> Floats:
+        given = {"explain": np.array(False)} if len(self._session.get_inputs()) > 1 else {}
+        parts = [
+            self._session.run([output], {"features": X[start : start + _BATCH], **given})[0]
+            for start in range(0, len(X), _BATCH)
+        ]
+        return np.concatenate(parts).ravel()
 
 
-def read_model(path: Path) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
-    """Open a model file and read its card.
+def read_rows(path: Path, features: Sequence[Feature]) -> Floats:
+    """Read a CSV table with the model's features by name, as the graph takes them; other columns don't matter.
 
     Raises
     ------
-    DataError
-        Where it is no model file of this project.
+    DriftError
+        Naming what is missing or not a value of its column.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what it logs of a damaged file is in the exception too
     try:
-        session = onnxruntime.InferenceSession(
-            path.read_bytes(), sess_options=options, providers=["CPUExecutionProvider"]
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            header, rows = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DriftError(f"{path}: not a CSV table: {error}") from error
+    if missing := [feature.name for feature in features if feature.name not in header]:
+        raise DriftError(
+            f"{path}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}, which the model reads"
+            + ("; python -m train.dataset makes its table" if len(missing) == len(features) else "")
         )
-        card = json.loads(session.get_modelmeta().custom_metadata_map["model_card"])
-        missing = {feature["name"] for feature in card["features"]} - {one["name"] for one in card["histograms"]}
-    except OSError:
-        raise
-    except Exception as error:  # onnxruntime's own have no common base
-        raise DataError(f"no model file with a card ({type(error).__name__})") from error
-    if missing:
-        raise DataError(f"its card has no histograms of {', '.join(sorted(missing))}")
-    return session, card
+    if not rows:
+        raise DriftError(f"{path}: a header and no row; at least one row is needed")
+    columns = []
+    for feature in features:
+        values = np.array([_value(feature, row[feature.name] or "") for row in rows])
+        if np.isinf(values).any():
+            place = int(np.argmax(np.isinf(values)))
+            allowed = f"one of {', '.join(feature.categories)}" if feature.categories else "a number"
+            cell = (rows[place][feature.name] or "")[:40]
+            raise DriftError(
+                f"{path}: row {place + 1}, column {feature.name}: {cell!r} is not allowed; it must be {allowed}"
+                + (", or empty" if feature.allows_missing else "")
+            )
+        columns.append(values)
+    return np.column_stack(columns)
 
 
-def measure(session: onnxruntime.InferenceSession, card: Mapping[str, Any], rows: pd.DataFrame) -> list[Drift]:
-    """Score new rows with a model file, and compare them and their scores with its card."""
-    X = rows.to_numpy(np.float32)
-    parts = [
-        session.run(["probability"], {"features": X[start : start + 10_000], "explain": np.array(False)})[0]
-        for start in range(0, len(X), 10_000)
-    ]
-    columns = {name: rows[name].to_numpy(np.float64) for name in rows}
-    return drifts(card, columns | {SCORE: np.concatenate(parts).astype(np.float64)})
+def _value(feature: Feature, cell: str) -> float:
+    """Give the graph's value of a cell; infinite for one that can't be."""
+    if not cell.strip():
+        return np.nan if feature.allows_missing else np.inf
+    if feature.kind == "category":
+        if cell in feature.categories:
+            return float(feature.categories.index(cell))
+        return -1.0 if feature.allows_unknown else np.inf
+    if feature.kind == "boolean" and cell.lower() in ("true", "false"):
+        return float(cell.lower() == "true")
+    try:
+        return float(cell) if np.isfinite(float(cell)) else np.inf
+    except ValueError:
+        return np.inf
 
 
 def table(found: Sequence[Drift]) -> str:
@@ -177,64 +193,72 @@ def table(found: Sequence[Drift]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure how far new clients are from those that a model was trained on."""
-    parser = argparse.ArgumentParser(prog="python -m train.drift", description=main.__doc__)
+def to_csv(found: Sequence[Drift], n_rows: int) -> str:
+    """Write the indices as a CSV table."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("name", "index", "by_chance", "band", "rows"))
+    writer.writerows((one.name, one.index, one.by_chance, one.band, n_rows) for one in found)
+    return out.getvalue()
+
+
+def figure(found: Sequence[Drift]) -> str:
+    """Draw the indices with what chance explains, as SVG."""
+    from matplotlib import rc_context  # which takes a second, only once there is something to draw
+    from matplotlib.figure import Figure
+
+    shown = found[::-1]
+    colours: Mapping[str, str] = {"stable": "#0072B2", "shift": "#E69F00", "large shift": "#D55E00"}
+    with rc_context({"svg.hashsalt": "figure", "font.size": 8.5}):
+        drawing = Figure(figsize=(7.2, max(3.2, 0.21 * len(shown) + 1.0)), layout="constrained")
+        axes = drawing.subplots()
+        names = [one.name for one in shown]
+        axes.barh(names, [one.index for one in shown], color=[colours.get(one.band, "#6e6e6e") for one in shown])
+        axes.plot([one.by_chance for one in shown], names, "|", color="black", markersize=8, label="95 % by chance")
+        for limit, line in ((SHIFT, "--"), (LARGE_SHIFT, "-")):
+            axes.axvline(limit, color="black", linestyle=line, linewidth=1, label=f"from {limit:g}")
+        axes.set(title="Population stability index", xlim=(0, max(1.1 * max(one.index for one in found), 0.3)))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="lower right", frameon=False)
+        out = io.StringIO()
+        drawing.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure how far new rows are from those that a model was trained on."""
+    parser = argparse.ArgumentParser(prog="python -m infra.drift", description=main.__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model file, as python -m export writes it")
-    parser.add_argument("--data", type=Path, required=True, help="CSV of new clients; their outcome is not needed")
+    parser.add_argument("--data", type=Path, required=True, help="CSV of new rows; their outcome is not needed")
     parser.add_argument(
         "--out", type=Path, default=Path("build/drift"), help="folder of table and figure (%(default)s)"
     )
-    parser.add_argument(
-        "--limit", type=float, default=LARGE_SHIFT, help="exit status 1 from this index on (default: %(default)s)"
-    )
-    options = parser.parse_args()
+    parser.add_argument("--limit", type=float, default=LARGE_SHIFT, help="exit status 1 from here on (%(default)s)")
+    options = parser.parse_args(arguments)
     if not options.limit > 0:
-        parser.error(f"--limit {options.limit} is not allowed; allowed are numbers above 0")
+        parser.exit(2, f"{parser.prog}: --limit {options.limit} is not allowed; allowed are numbers above 0\n")
     try:
-        session, card = read_model(options.model)
-    except DataError as error:
-        parser.exit(2, f"{parser.prog}: {options.model}: {error}\n")
-    except OSError as error:
-        parser.exit(2, f"{parser.prog}: {options.model}: {error.strerror or error}\n")
-    try:
-        rows = read_rows(options.data, [feature["name"] for feature in card["features"]])
-        found = measure(session, card, rows)
-        written = _write(found, len(rows), options.out, options.limit)
-    except DataError as error:
-        parser.exit(2, f"{parser.prog}: {options.data}: {error}\n")
+        model = ModelFile(options.model)
+        X = read_rows(options.data, model.card.features)
+        found = model.measure(X)
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "drift.csv").write_text(to_csv(found, len(X)))
+        (options.out / "drift.svg").write_text(figure(found))
+    except DriftError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:
         parser.exit(2, f"{parser.prog}: {error.filename}: {error.strerror or error}\n")
-    print(f"{len(rows):,} clients against {card['data']['training_rows']:,} of {card['name']} {card['version']}")
-    if card["data"]["synthetic"]:
+    card = model.card
+    print(f"{len(X):,} rows against {card.data.training_rows:,} of {card.name} {card.version}")
+    if card.data.synthetic:
         print("The model was trained on SYNTHETIC data.")
     print(table(found))
-    print(f"Written to {options.out}: {', '.join(written)}")
-    above = [drift.name for drift in found if drift.index >= options.limit]
-    if any(drift.by_chance >= options.limit for drift in found):
-        print("Too few clients: chance alone can take an index above the limit.")
-    if above:
-        parser.exit(1, f"At or above {options.limit:g}: {', '.join(above)}\n")
+    print(f"Written to {options.out}: drift.csv, drift.svg")
+    if above := [one.name for one in found if one.index >= options.limit and one.index > one.by_chance]:
+        parser.exit(1, f"At or above {options.limit:g}, and not by chance: {', '.join(above)}\n")
+    if any(one.by_chance >= options.limit for one in found):
+        parser.exit(2, f"No answer: of so few rows, chance alone can take an index to {options.limit:g}.\n")
     print(f"Every index is below {options.limit:g}.")
-
-
-def _write(found: Sequence[Drift], n_rows: int, out: Path, limit: float) -> list[str]:
-    from train import figures  # matplotlib, which takes a second, only once there is something to draw
-
-    rows = pd.DataFrame(
-        [{"name": d.name, "index": d.index, "by_chance": d.by_chance, "band": d.band, "rows": n_rows} for d in found]
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    # A card that was drawn from a sample table has no histogram of the score.
-    scores = [(drift.edges, drift.expected, drift.found) for drift in found if drift.name == SCORE]
-    picture = figures.drift(
-        {drift.name: (drift.index, drift.by_chance) for drift in found},
-        scores[0] if scores else None,
-        (SHIFT, LARGE_SHIFT),
-    )
-    products = {"drift.csv": rows.to_csv(index=False, lineterminator="\n").encode(), "drift.svg": picture.encode()}
-    replace_all({out / name: content for name, content in products.items()})
-    return list(products)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Events that are none of a door's own: warm-up pings, which every door answers quietly, and all else by its name."""
 
-from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 # Messages quote what came, and an event could hold names of megabytes.
@@ -39,7 +39,7 @@ def is_ping(event: Any) -> bool:
 def name_of(event: Any) -> str:
     """Say in words what an event is: whose, where that can be told, else by its kind and the names of its fields."""
     if not isinstance(event, dict):
-        return _KINDS.get(type(event), "no JSON")
+        return _KINDS.get(type(event), "an object")
     records = event.get("Records", event.get("records"))
     if isinstance(records, list) and records:
         sources = sorted({_source(record) for record in records})
@@ -56,20 +56,22 @@ def name_of(event: Any) -> str:
             return name
     if not event:
         return "an empty object"
-    names = ", ".join(_quote(name) for name in list(event)[:_MAX_NAMES])
+    names = ", ".join(map(_quote, islice(event, _MAX_NAMES)))
     return f"an object with the fields {names}{', ...' if len(event) > _MAX_NAMES else ''}"
 
 
 def _source(record: Any) -> str:
     """Name the service that a record came from; SNS alone writes EventSource."""
-    if not isinstance(record, Mapping):
-        return _KINDS.get(type(record), "no JSON")
+    if not isinstance(record, dict):
+        return _KINDS.get(type(record), "an object")
     source = record.get("eventSource", record.get("EventSource"))
     if isinstance(source, str):
-        return source if len(source) <= _MAX_QUOTED else _quote(source)
+        return source if len(source) <= _MAX_QUOTED and source.isprintable() else _quote(source)
     return "CloudFront" if "cf" in record else "no known source"
 
 
 def _quote(value: object) -> str:
+    if not isinstance(value, str):
+        return _KINDS.get(type(value), "an object")
     text = repr(value)
     return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."

@@ -32,10 +32,14 @@ class Pace:
             weight = min(1.0, rows * self._work[explain] / _SURE) if known else 1.0
             self._seconds[explain] = known + weight * (seconds / rows - known)
 
+    def is_measured(self, *, explain: bool) -> bool:
+        """Tell whether any row was scored yet, explained or not."""
+        return explain in self._seconds
+
     def rows_within(self, seconds: float, *, explain: bool) -> int:
         """Tell how many rows can be scored in so many seconds of processor time."""
         row = self._row(explain)
-        return int(seconds / row) if row else 0
+        return max(0, int(seconds / row)) if row else 0
 
     def _row(self, explain: bool) -> float:
         return self._seconds.get(explain, self._seconds.get(False, 0.0) * self._work[explain])

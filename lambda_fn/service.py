@@ -58,8 +58,8 @@ class Service:
         self._reader = Reader(model.card)
         self._answers = Answers(model.card)
         self._pace = Pace(model.work(explain=True))
-        golden = golden_rows(model.card)
-        self._answer(golden, [UNSET] * golden.rows, explain=False)  # measures the pace
+        self._golden = golden_rows(model.card)
+        self._answer(self._golden, [UNSET] * self._golden.rows, explain=False)  # measures the pace
 
     @classmethod
     def open(cls, settings: Settings) -> "Service":
@@ -147,7 +147,9 @@ class Service:
         InvalidValuesError
             Naming the values that are not allowed; pointers are ``/row/feature``.
         """
+        begun = process_time()
         scores = self.model.score(X, explain=explain)
+        self._pace.measure(X.rows, process_time() - begun, explain=explain)
         if faults := list(islice(self._illegal(scores), MAX_FAULTS)):
             raise InvalidValuesError(faults, X.rows)
         self.metrics.scored(scores, perf_counter() - started)
@@ -167,6 +169,10 @@ class Service:
         explain : bool
             Whether with reasons.
         """
+        if explain and not self._pace.is_measured(explain=True):
+            one = Matrix(self._golden.values[: len(self.rules)], 1)
+            self.model.score(one, explain=True)  # a first run takes longer
+            self._answer(one, [UNSET], explain=True)
         return self._pace.rows_within(processor_seconds(context), explain=explain)
 
     def _predict(self, batches: Sequence[Batch], started: float, refused: int = 0) -> list[Prediction]:

@@ -23,7 +23,8 @@ class Settings(NamedTuple):
     """The function's settings.
 
     ``results_queue_url`` is None for the functions that send no results, ``new_version`` (the ARN of the version that a
-    deployment is about to send traffic to) for all but the deployment's hook.
+    deployment is about to send traffic to) for all but the deployment's hook. ``base_path`` is what stands before the
+    API's own paths, such as ``/scoring``; empty for nothing.
     """
 
     model_path: Path
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
     log_level: int
     results_queue_url: str | None
     new_version: str | None
+    base_path: str
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -52,6 +54,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         log_level=max(filter(None, levels), default=logging.INFO),
         results_queue_url=environment.get("RESULTS_QUEUE_URL"),
         new_version=environment.get("NEW_VERSION"),
+        base_path=f"/{base_path}" if (base_path := environment.get("BASE_PATH", "").strip("/")) else "",
     )
 
 

@@ -46,9 +46,9 @@ def _check(client: "Client", address: str) -> None:  # type: ignore[name-defined
     # Builtins and the standard library alone are sent: a worker without this package couldn't read a function of ours.
     imported = client.run(exec, "import train.model.search", on_error="return")
     if lacking := {worker: error for worker, error in imported.items() if error is not None}:
-        worker, error = next(iter(lacking.items()))
+        worker, reason = next(iter(lacking.items()))
         raise ClusterError(
-            f"{len(lacking)} of {len(imported)} Dask workers can't import this project (at {worker}: {error}); start "
+            f"{len(lacking)} of {len(imported)} Dask workers can't import this project (at {worker}: {reason}); start "
             "them in its folder, in an environment with requirements.txt"
         )
     for name in _MUST_BE_EQUAL:

@@ -1,7 +1,7 @@
 """The 24 features of the model, in the model's order: what each means, and how UCI's columns become it.
 
-The only feature list there is. Amounts and age are scaled by the pipeline, codes are passed through. Encodings are those
-of the notebook that the project grew out of; raw columns are those of Yeh (2009), UCI repository 350.
+The only feature list there is. Amounts and age are scaled by the pipeline, codes are passed through. Encodings are
+those of the notebook that the project grew out of; raw columns are those of Yeh (2009), UCI repository 350.
 """
 
 from collections.abc import Callable, Mapping
@@ -69,9 +69,7 @@ _DELAYS = {
 } | {k: f"{k} months late" for k in range(2, 9)}
 
 
-def _amount(
-    name: str, title: str, description: str, family: str, reason: str, raw: str, minimum: int = 0
-) -> Column:
+def _amount(name: str, title: str, description: str, family: str, reason: str, raw: str, minimum: int = 0) -> Column:
     return _integer(name, title, description, family, reason, raw, "TWD", minimum, LARGEST_AMOUNT)
 
 
@@ -79,7 +77,7 @@ def _integer(
     name: str, title: str, description: str, family: str, reason: str, raw: str, unit: str, low: int, high: int,
     **more: Any,
 ) -> Column:  # fmt: skip
-    limits = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
+    limits: dict[str, Any] = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
     feature = Feature(name, title, description, "integer", family, reason, unit=unit, **limits, **more)
     return Column(feature, lambda columns: columns[raw], scaled=True)
 
@@ -95,7 +93,7 @@ def _code(
     protected: bool = False,
 ) -> Column:
     low, high = min(codes), max(codes)
-    limits = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
+    limits: dict[str, Any] = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
     meanings = tuple(Code(value, meaning) for value, meaning in codes.items())
     feature = Feature(name, title, description, "code", family, reason, codes=meanings, protected=protected, **limits)
     return Column(feature, encode)

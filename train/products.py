@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,7 +74,8 @@ class Metrics(msgspec.Struct, frozen=True):
     test_seen_in_training: int
 
 
-class Products(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, eq=False)
+class Products:
     """What a training left behind.
 
     Attributes
@@ -100,7 +102,7 @@ class Products(msgspec.Struct, frozen=True):
     test: pd.DataFrame
     out_of_fold: Floats
     probability: Floats
-    proof: Mapping[str, Any] = {}
+    proof: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def y(self) -> Labels:

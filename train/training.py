@@ -8,6 +8,7 @@ import msgspec
 import pandas as pd
 from sklearn.base import ClassifierMixin
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from lambda_fn.card import Data, Decisions
 from train import features as credit
@@ -69,7 +70,9 @@ class Options(msgspec.Struct, frozen=True):
         return classifier.set_params(monotonic_cst=monotone(features)) if self.monotone else classifier
 
 
-def train(data: Dataset, out: Path, options: Options = Options()) -> products.Products:
+# More threads would add up gradients and products in another order on another machine, and fight with --jobs.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
+def train(data: Dataset, out: Path, options: Options) -> products.Products:
     """Train on a dataset and write all products but the report into a folder.
 
     Raises

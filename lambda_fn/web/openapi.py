@@ -1,17 +1,59 @@
-"""The API's OpenAPI 3.1 description, made from the model card: real ranges, codes and an example that scores."""
+"""The API's OpenAPI 3.1 description, made from the model card and from the types that answers are made of."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from lambda_fn.metadata import Feature, ModelCard
-from lambda_fn.open_inference import DATATYPES, OUTPUTS
-from lambda_fn.sample import sample_row
-from lambda_fn.schema import bounds
+import msgspec
+
+from lambda_fn.card import ModelCard
+from lambda_fn.faults import Problem
+from lambda_fn.features import Rule, example_row
+from lambda_fn.payload import ID
+from lambda_fn.predictions import PREDICTIONS, Predictions
+from lambda_fn.reasons import Reason
+from lambda_fn.web.open_inference import (
+    SERVER_VERSION,
+    InferError,
+    InferResponse,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Protocol,
+    Ready,
+    ServerMetadata,
+)
+from lambda_fn.web.request import MAX_ANSWER_BYTES, MAX_BODY_BYTES
+from lambda_fn.web.tensors import DATATYPES
 
 _Json = dict[str, Any]
 
 _STRING: _Json = {"type": "string"}
 _NUMBER: _Json = {"type": "number"}
-_PARAMETERS: _Json = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_PARAMETERS: _Json = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [_STRING, _NUMBER, {"type": "boolean"}]},
+    "description": "Parameters that are not known here are passed over",
+}
+_SCHEMAS = "#/components/schemas/"
+_JSON, _PROBLEM, _BINARY = "application/json", "application/problem+json", "application/octet-stream"
+
+# Whose gateway refuses a request says so itself, in a form of its own.
+_OF_GATEWAY = {
+    "401": "The token is missing or not valid; the gateway says so",
+    "403": "The caller is not allowed to call; the gateway says so",
+    "429": "Too many requests at a time; the gateway says so. Try again later",
+    "503": "The function timed out, or there is no room for it now; the gateway says so. Try again later",
+}
+_OF_FUNCTION = {
+    "400": "The body is not JSON, or no inference request",
+    "404": "There is no such model or version",
+    "405": "The path has another method; Allow names it",
+    "413": "The request is too large, or its answer would be, or its rows take longer than there is time: the detail "
+    "says which, the limit, and how many rows would fit",
+    "415": "The content type is not JSON, or the content encoding neither gzip nor identity",
+    "422": "Fields are missing, unknown or given twice, or values are not allowed; each is named",
+    "500": "The function failed; its log has the reason",
+}
 
 
 def document(card: ModelCard) -> _Json:
@@ -27,54 +69,86 @@ def document(card: ModelCard) -> _Json:
     dict
         The OpenAPI document, ready to be encoded as JSON.
     """
-    model = {"name": "model_name", "in": "path", "required": True, "schema": {"enum": [card.name]}}
-    version = {"name": "model_version", "in": "path", "required": True, "schema": {"enum": [card.version]}}
+    model = _path_parameter("model_name", card.name)
+    version = _path_parameter("model_version", card.version)
     return {
         "openapi": "3.1.0",
-        "info": {"title": card.name, "version": card.version, "description": card.description},
+        "info": {
+            "title": card.name,
+            "version": SERVER_VERSION,
+            "description": f"{card.description}. Served: version {card.version} of the model. A request's body has at "
+            f"most {MAX_BODY_BYTES:,} bytes, also after decompression; it may come with Content-Encoding: gzip. An "
+            f"answer has at most {MAX_ANSWER_BYTES:,}.",
+        },
         "servers": [{"url": "."}],
-        "tags": [{"name": "Predict"}, {"name": "Open Inference Protocol"}, {"name": "Description"}],
+        "security": [{"iam": []}, {"jwt": []}, {}],
+        "tags": [
+            {"name": "Predict", "description": "Rows to predictions, with reasons"},
+            {
+                "name": "Open Inference Protocol",
+                "description": "Tensors to tensors, as https://github.com/kserve/open-inference-protocol has it",
+            },
+            {"name": "Description", "description": "What the API and its model are"},
+        ],
         "paths": {
             "/predict": {"post": _predict(card)},
-            "/v2": {"get": _protocol("Describe the server", "server_metadata", "ServerMetadata")},
-            "/v2/health/live": {"get": _protocol("Tell whether the server runs", "server_live", "Live")},
-            "/v2/health/ready": {"get": _protocol("Tell whether it can score", "server_ready", "Ready")},
+            "/v2": {"get": _protocol("Describe the server", "server_metadata", ServerMetadata)},
+            "/v2/health/live": {"get": _protocol("Tell whether the server runs", "server_live", Live)},
+            "/v2/health/ready": {"get": _protocol("Tell whether it can score", "server_ready", Ready)},
             **_model_paths(card, "/v2/models/{model_name}", "model", [model]),
             **_model_paths(card, "/v2/models/{model_name}/versions/{model_version}", "model_version", [model, version]),
-            "/openapi.json": {"get": _get("This document", "openapi", "application/json", {"type": "object"})},
+            "/card.json": {"get": _get("The model's card", "model_card", _JSON, _reference(ModelCard.__name__))},
+            "/openapi.json": {"get": _get("This document", "openapi", _JSON, {"type": "object"})},
             "/": {"get": _get("A page that scores by form", "page", "text/html", _STRING)},
         },
-        "components": {"schemas": _schemas(card), "responses": _refusals()},
+        "components": {
+            "schemas": _schemas(card),
+            "responses": _refusals(),
+            "securitySchemes": {
+                "iam": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "AWS Signature Version 4, where the API was deployed without an issuer of tokens",
+                },
+                "jwt": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A token of the issuer and audience that the API was deployed with",
+                },
+            },
+        },
     }
 
 
+def _path_parameter(name: str, value: str) -> _Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": [value]}}
+
+
 def _predict(card: ModelCard) -> _Json:
+    row = example_row(card)
+    examples: _Json = {"scored": {"value": {"instances": [row]}}}
+    if card.families:
+        examples["explained"] = {"value": {"instances": [row], "explain": True}}
     return {
         "tags": ["Predict"],
         "operationId": "predict",
         "summary": "Score instances",
+        "description": "One prediction for each instance, in order.",
         "requestBody": {
             "required": True,
-            "content": {
-                "application/json": {
-                    "schema": _reference("PredictRequest"),
-                    "examples": {
-                        "scored": {"value": {"instances": [sample_row(card)]}},
-                        "explained": {"value": {"instances": [sample_row(card)], "explain": True}},
-                    },
-                }
-            },
+            "content": {_JSON: {"schema": _reference("PredictRequest"), "examples": examples}},
         },
-        "responses": {"200": _answer("PredictResponse")} | _problems("400", "405", "413", "415", "422", "500"),
+        "responses": {"200": _answer(Predictions)} | _gateway() | _problems("400", "405", "413", "415", "422", "500"),
     }
 
 
 def _model_paths(card: ModelCard, path: str, operation: str, parameters: list[_Json]) -> _Json:
-    unknown = _errors("404")
-    metadata = _protocol("Describe the model's tensors", f"{operation}_metadata", "ModelMetadata")
-    ready = _protocol("Tell whether the model can score", f"{operation}_ready", "ModelReady")
+    metadata = _protocol("Describe the model's tensors", f"{operation}_metadata", ModelMetadata)
+    ready = _protocol("Tell whether the model can score", f"{operation}_ready", ModelReady)
     for get in (metadata, ready):
-        get["responses"] |= unknown
+        get["responses"] |= _errors("404")
     return {
         path: {"parameters": parameters, "get": metadata},
         f"{path}/ready": {"parameters": parameters, "get": ready},
@@ -83,38 +157,69 @@ def _model_paths(card: ModelCard, path: str, operation: str, parameters: list[_J
 
 
 def _infer(card: ModelCard, operation: str) -> _Json:
-    row = list(sample_row(card).values())
-    tensor = {"name": "features", "shape": [1, len(row)], "datatype": "FP32", "data": row}
-    answer = _answer("InferResponse")
-    answer["content"]["application/octet-stream"] = {}
+    width = len(card.features)
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    answer = _answer(InferResponse)
+    answer["content"][_BINARY] = binary
+    answer["headers"] = {"Inference-Header-Content-Length": _size_header("where tensors follow it as raw bytes")}
     return {
         "tags": ["Open Inference Protocol"],
         "operationId": f"{operation}_infer",
         "summary": "Score tensors",
         "description": (
-            f"The schema is that of one row. N rows go as shape [N, {len(row)}] with flat or nested data, or as one "
-            "input for each feature, named after it, of shape [N] or [N, 1]. Tensors may follow the JSON as raw bytes "
-            "(the binary tensor data extension), with the JSON's size in the header Inference-Header-Content-Length."
+            f"N rows go as one matrix of shape [N, {width}] in the order of the card's features, or as one input for "
+            "each feature, named after it, of shape [N] or [N, 1]; data may be flat or nested, and null is a missing "
+            "value. In a matrix, a category is its place in the card's list. Without outputs, all are given; "
+            "contributions, which take most of the time, are left out where the parameter explain is false. Tensors "
+            "may follow the JSON as raw bytes (the binary tensor data extension), with the JSON's size in a header."
         ),
+        "parameters": [
+            {
+                "name": "Inference-Header-Content-Length",
+                "in": "header",
+                "required": False,
+                **_size_header("where tensors follow it as raw bytes"),
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
+                _JSON: {
                     "schema": _reference("InferRequest"),
-                    "examples": {"explained": {"value": {"inputs": [tensor], "parameters": {"explain": True}}}},
-                }
+                    "examples": {"scored": {"value": {"inputs": _example_inputs(card)}}},
+                },
+                _BINARY: binary,
             },
         },
-        "responses": {"200": answer} | _errors("400", "404", "405", "413", "415", "500"),
+        "responses": {"200": answer} | _gateway() | _errors("400", "404", "405", "413", "415", "500"),
     }
 
 
-def _protocol(summary: str, operation: str, schema: str) -> _Json:
+def _example_inputs(card: ModelCard) -> list[_Json]:
+    """Put the example row as the model's metadata describe its inputs."""
+    row = example_row(card)
+    described = Protocol(card).metadata().inputs
+    if [tensor.name for tensor in described] != list(row):
+        (matrix,) = described
+        data = [Rule(feature).read(row[feature.name]) for feature in card.features]
+        return [{"name": matrix.name, "shape": [1, len(data)], "datatype": matrix.datatype, "data": data}]
+    return [
+        {"name": tensor.name, "shape": [1], "datatype": tensor.datatype, "data": [row[tensor.name]]}
+        for tensor in described
+    ]
+
+
+def _size_header(when: str) -> _Json:
+    return {"description": f"How many bytes the JSON has, {when}", "schema": {"type": "integer", "minimum": 0}}
+
+
+def _protocol(summary: str, operation: str, answer: type[msgspec.Struct]) -> _Json:
     return {
         "tags": ["Open Inference Protocol"],
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": _answer(schema)} | _errors("405", "500"),
+        "description": f"{summary}.",
+        "responses": {"200": _answer(answer)} | _gateway() | _errors("405", "500"),
     }
 
 
@@ -123,20 +228,11 @@ def _get(summary: str, operation: str, media_type: str, schema: _Json) -> _Json:
         "tags": ["Description"],
         "operationId": operation,
         "summary": summary,
+        "description": f"{summary}.",
         "responses": {"200": {"description": "As asked for", "content": {media_type: {"schema": schema}}}}
+        | _gateway()
         | _problems("405", "500"),
     }
-
-
-_MEANINGS = {
-    "400": "The body is not JSON, or no inference request",
-    "404": "There is no such model or version",
-    "405": "The path has another method; Allow names it",
-    "413": "The body is too large",
-    "415": "The content type is not JSON",
-    "422": "Fields are missing or unknown, or values are not allowed; each is named",
-    "500": "The function failed; its log has the reason",
-}
 
 
 def _problems(*statuses: str) -> _Json:
@@ -147,166 +243,132 @@ def _errors(*statuses: str) -> _Json:
     return {status: {"$ref": f"#/components/responses/Error{status}"} for status in statuses}
 
 
+def _gateway() -> _Json:
+    return {status: {"$ref": f"#/components/responses/Gateway{status}"} for status in _OF_GATEWAY}
+
+
 def _refusals() -> _Json:
-    problems = {f"Problem{status}": ("application/problem+json", "Problem", status) for status in _MEANINGS}
-    errors = {f"Error{status}": ("application/json", "InferError", status) for status in _MEANINGS}
-    return {
-        name: {"description": _MEANINGS[status], "content": {media_type: {"schema": _reference(schema)}}}
-        for name, (media_type, schema, status) in (problems | errors).items()
-    }
+    refusals = {}
+    for status, meaning in _OF_GATEWAY.items():
+        refusals[f"Gateway{status}"] = _described(meaning, _JSON, "GatewayMessage")
+    for status, meaning in _OF_FUNCTION.items():
+        refusals[f"Problem{status}"] = _described(meaning, _PROBLEM, Problem.__name__)
+        refusals[f"Error{status}"] = _described(meaning, _JSON, InferError.__name__)
+    return refusals
+
+
+def _described(description: str, media_type: str, schema: str) -> _Json:
+    return {"description": description, "content": {media_type: {"schema": _reference(schema)}}}
+
+
+def _answer(schema: type[msgspec.Struct]) -> _Json:
+    return _described("As asked for", _JSON, schema.__name__)
 
 
 def _reference(schema: str) -> _Json:
-    return {"$ref": f"#/components/schemas/{schema}"}
+    return {"$ref": _SCHEMAS + schema}
 
 
-def _answer(schema: str) -> _Json:
-    return {"description": "As asked for", "content": {"application/json": {"schema": _reference(schema)}}}
+def _object(properties: _Json, required: Iterable[str], **more: Any) -> _Json:
+    return {"type": "object", "properties": properties, "required": list(required)} | more
 
 
-def _object(properties: _Json, *optional: str, closed: bool = False) -> _Json:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required} | (
-        {"additionalProperties": False} if closed else {}
-    )
-
-
-def _list(items: _Json) -> _Json:
-    return {"type": "array", "items": items}
-
-
-def _value(feature: Feature) -> _Json:
-    """Describe the legal values of a feature."""
-    text = f"{feature.description}{f' ({feature.unit})' if feature.unit else ''}."
-    if feature.codes:
-        meanings = "; ".join(f"{code.value}: {code.meaning}" for code in feature.codes)
-        return {
-            "title": feature.title,
-            "description": f"{text} {meanings}.",
-            "type": "integer",
-            "enum": [code.value for code in feature.codes],
-        }
-    limits = bounds(feature)
-    low, high = (int(limit) for limit in limits) if feature.kind == "integer" else limits
-    return {
-        "title": feature.title,
-        "description": f"{text} Trained on {feature.training_minimum:,.10g} to {feature.training_maximum:,.10g}.",
-        "type": feature.kind,
-        "minimum": low,
-        "maximum": high,
-    }
+def _list(items: _Json, **more: Any) -> _Json:
+    return {"type": "array", "items": items} | more
 
 
 def _schemas(card: ModelCard) -> _Json:
-    values = {feature.name: _value(feature) for feature in card.features}
-    width = len(values)
-    one_row = {
-        "name": {"const": "features"},
-        "shape": {"const": [1, width]},
-        "datatype": {"enum": list(DATATYPES)},
-        "data": {
-            "type": "array",
-            "prefixItems": [{"$ref": f"#/components/schemas/Instance/properties/{name}"} for name in values],
-            "minItems": width,
-            "maxItems": width,
-        },
+    """Describe what requests hold, by the card, and what answers hold, by their types."""
+    return _of_requests(card) | _of_answers(card)
+
+
+def _of_requests(card: ModelCard) -> _Json:
+    values = {feature.name: Rule(feature).json_schema() for feature in card.features}
+    own_id = {} if ID in values else {ID: {"type": ["string", "number"], "description": "The row's own, sent back"}}
+    predict = {"instances": _list(_reference("Instance"), minItems=1)}
+    if card.families:
+        predict["explain"] = {"type": "boolean", "default": False, "description": "Whether to give reasons, too"}
+    kinds = [_NUMBER, {"type": "boolean"}, _STRING, {"type": "null"}]
+    tensor = {
+        "name": _STRING,
+        "shape": _list({"type": "integer", "minimum": 1}, minItems=1, maxItems=2),
+        "datatype": {"type": "string", "enum": list(DATATYPES)},
+        "data": _list({"anyOf": kinds}),
         "parameters": _PARAMETERS,
     }
-    output = _object({"name": {"enum": list(OUTPUTS)}, "parameters": _PARAMETERS}, "parameters")
-    described = {"name": _STRING, "datatype": _STRING, "shape": _list({"type": "integer"}), "parameters": _PARAMETERS}
-    tensor = _object(described, "parameters")
-    return {
-        "Instance": _object(values, closed=True) | {"examples": [sample_row(card)]},
-        "PredictRequest": _object(
-            {
-                "instances": _list(_reference("Instance")) | {"minItems": 1},
-                "explain": {"type": "boolean", "default": False},
-            },
-            "explain",
-            closed=True,
-        ),
-        "PredictResponse": _object(
-            {
-                "model_name": _STRING,
-                "model_version": _STRING,
-                "threshold": _NUMBER,
-                "predictions": _list(_reference("Prediction")),
-            }
-        ),
-        "Prediction": _object(
-            {
-                "probability": {"type": "number", "minimum": 0, "maximum": 1, "description": card.target.description},
-                "label": {
-                    "enum": [0, 1],
-                    "description": f"0: {card.target.labels[0]}; 1: {card.target.labels[1]}, "
-                    f"from a probability of {card.threshold.value:.6g} on",
-                },
-                "out_of_range": _list({"enum": list(values)}),
-                "reasons": _list(_reference("Reason")) | {"description": "Largest increase first, where asked for"},
-            },
-            "reasons",
-        ),
-        "Reason": _object(
-            {
-                "family": {"enum": [family.name for family in card.families]},
-                "reason": _STRING | {"description": "What raised the risk, in words for the applicant"},
-                "feature": {"enum": list(values), "description": "The family's feature that did most of it"},
-                "value": _NUMBER | {"description": "The applicant's value of that feature"},
-                "contribution": _NUMBER
-                | {
-                    "exclusiveMinimum": 0,
-                    "description": "By how much the family raised the probability: its Shapley value against the "
-                    f"reference profile, whose probability is {card.reference_probability:.6g}",
-                },
-                "protected": {
-                    "const": True,
-                    "description": "There where the law may forbid to decide by this family, such as age or sex",
-                },
-            },
-            "protected",
-        ),
-        "Problem": _object(
-            {
-                "type": _STRING,
-                "title": _STRING,
-                "status": {"type": "integer"},
-                "detail": _STRING,
-                "errors": _list(_object({"pointer": _STRING, "detail": _STRING})),
-            },
-            "errors",
-        ),
-        "InferRequest": _object(
-            {
-                "id": _STRING,
-                "parameters": _PARAMETERS,
-                "inputs": _list(_object(one_row, "parameters")) | {"minItems": 1, "maxItems": 1},
-                "outputs": _list(output),
-            },
-            "id",
-            "parameters",
-            "outputs",
-        ),
-        "InferResponse": _object(
-            {
-                "model_name": _STRING,
-                "model_version": _STRING,
-                "id": _STRING,
-                "outputs": _list(_object(described | {"data": _list(_NUMBER)}, "parameters", "data")),
-            },
-            "id",
-        ),
-        "InferError": _object({"error": _STRING}),
-        "ServerMetadata": _object({"name": _STRING, "version": _STRING, "extensions": _list(_STRING)}),
-        "ModelMetadata": _object(
-            {
-                "name": _STRING,
-                "versions": _list(_STRING),
-                "platform": _STRING,
-                "inputs": _list(tensor),
-                "outputs": _list(tensor),
-            }
-        ),
-        "Live": _object({"live": {"type": "boolean"}}),
-        "Ready": _object({"ready": {"type": "boolean"}}),
-        "ModelReady": _object({"name": _STRING, "ready": {"type": "boolean"}}),
+    output = {"name": {"type": "string", "enum": list(Protocol(card).outputs)}, "parameters": _PARAMETERS}
+    infer = {
+        "id": _STRING,
+        "inputs": _list(_reference("InferInput"), minItems=1),
+        "outputs": _list(_reference("InferRequestedOutput")),
+        "parameters": _PARAMETERS,
     }
+    return {
+        "PredictRequest": _object(predict, ["instances"], additionalProperties=False),
+        "Instance": _object(values | own_id, values, additionalProperties=False),
+        "InferRequest": _object(infer, ["inputs"]),
+        "InferInput": _object(tensor, ["name", "shape", "datatype"]),
+        "InferRequestedOutput": _object(output, ["name"]),
+    }
+
+
+def _of_answers(card: ModelCard) -> _Json:
+    prediction = PREDICTIONS[card.task]
+    # The type that answers are encoded from allows the predictions of every task; this model has one.
+    fields = [
+        (field.name, list[prediction] if field.name == "predictions" else field.type)  # type: ignore[valid-type]
+        for field in msgspec.structs.fields(Predictions)
+    ]
+    predictions = msgspec.defstruct(Predictions.__name__, fields, namespace={"__doc__": Predictions.__doc__})
+    answers = [Problem, InferResponse, InferError, ServerMetadata, ModelMetadata, Live, Ready, ModelReady, ModelCard]
+    _, schemas = msgspec.json.schema_components([predictions, *answers], ref_template=_SCHEMAS + "{name}")
+    for schema in schemas.values():
+        schema.pop("title", None)  # it repeats the name
+    names = [feature.name for feature in card.features]
+    own = schemas[prediction.__name__]["properties"]
+    own["out_of_range"]["items"] |= {"enum": names}
+    own["out_of_range"]["description"] = "Features whose values lie outside the training range: less sure"
+    own["reasons"]["description"] = "At most four, largest first, where asked for"
+    for name, described in _scores(card).items():
+        own[name] = described
+    reason = schemas[Reason.__name__]["properties"]
+    reason["family"] |= {"enum": [family.name for family in card.families]}
+    reason["feature"] |= {"enum": names, "description": "The family's feature that did most of it"}
+    reason["contribution"]["description"] = (
+        "By how much the family moved the score: its Shapley value against the reference profile"
+    )
+    reason["protected"]["description"] = "There where the law may forbid to decide by this family, such as age or sex"
+    return {**schemas, "GatewayMessage": _object({"message": _STRING}, [])}
+
+
+def _scores(card: ModelCard) -> _Json:
+    """Describe a prediction's score and label in the model's own words."""
+    about = card.target.description
+    probability = _NUMBER | {"minimum": 0, "maximum": 1}
+    if card.task == "regression":
+        return {"value": _NUMBER | {"description": f"{about}{f' ({card.target.unit})' if card.target.unit else ''}"}}
+    labels = {"description": f"{about}. {_rule(card)}", "enum": [one.value for one in card.target.classes]}
+    if card.task == "binary":
+        positive = card.target.classes[1]
+        score = probability | {"description": f"Probability of {positive.meaning}: {about}"}
+        return {"probability": score, "label": _typed(labels)}
+    probabilities = {"type": "object", "additionalProperties": probability}
+    return {
+        "probabilities": probabilities | {"description": f"Probability of each class. {about}"},
+        "label": _typed(labels),
+    }
+
+
+def _rule(card: ModelCard) -> str:
+    meanings = "; ".join(f"{msgspec.json.encode(one.value).decode()}: {one.meaning}" for one in card.target.classes)
+    if card.decision is None or card.decision.threshold is None:
+        return meanings
+    reached = "from" if card.decision.rule == "at_least" else "above"
+    return f"{meanings}, {reached} a probability of {card.decision.threshold:.6g} on"
+
+
+def _typed(schema: _Json) -> _Json:
+    """Name the type of an enumeration's values, where they have one: code generators want it."""
+    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    named = {types[type(value)] for value in schema["enum"]}
+    return schema | ({"type": named.pop()} if len(named) == 1 else {})

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
-from lambda_fn.metadata import ModelCard
-from lambda_fn.sample import sample_row
+from lambda_fn.card import ModelCard
+from lambda_fn.features import Rule, example_row
+from lambda_fn.predictions import class_name
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -28,7 +30,7 @@ def render(card: ModelCard) -> Page:
     Parameters
     ----------
     card : ModelCard
-        Features, families, target and threshold go into the page as JSON.
+        Features, families, target and decision go into the page as JSON.
 
     Returns
     -------
@@ -36,19 +38,24 @@ def render(card: ModelCard) -> Page:
         Its policy allows the page's own script and style, requests to its own host, and nothing else.
     """
     template = _TEMPLATE.read_text(encoding="utf-8")
+    profile = zip(card.features, card.reference.profile, strict=True)
+    reference = [None if value is None else Rule(feature).show(value) for feature, value in profile]
     facts = {
         "name": card.name,
         "version": card.version,
+        "task": card.task,
         "families": card.families,
         "features": card.features,
         "target": card.target,
-        "threshold": card.threshold,
-        "reference": card.reference.profile,
+        "class_names": [class_name(one) for one in card.target.classes],
+        "decision": card.decision,
+        # An unknown category has no text: a place of the list that a script reads as undefined can't be in JSON.
+        "reference": [None if value is UNSET else value for value in reference],
         "reference_method": card.reference.method,
-        "reference_probability": card.reference_probability,
+        "reference_scores": card.reference_scores,
         "source": card.data.source,
         "synthetic": card.data.synthetic,
-        "sample": sample_row(card),
+        "sample": example_row(card),
     }
     # "<" would end the script element, were a description to hold "</script>".
     embedded = msgspec.json.encode(facts).decode().replace("<", "\\u003c")

@@ -52,9 +52,9 @@ def test_rule_says_what_is_allowed(one, words):
 
 
 LEGAL = [
-    (NUMBER, {-1.5: -1.5, 0: 0, 0.1: 0.1, 2.5: 2.5, -0.0: 0.0}),
+    (NUMBER, {-1.5: -1.5, 0: 0, 0.1: 0.1, 2.5: 2.5}),
     (INTEGER, {18: 18, 39.0: 39, 120: 120}),
-    (CODE, {-1: -1, 0: 0, 1.0: 1}),
+    (CODE, {-1: -1, -0.0: 0, 1.0: 1}),
     (GAPS, {1: 1, 2: 2, 4.0: 4}),
     (BOOLEAN, {True: 1, False: 0}),
     (CATEGORY, {"a": 0, 'b "c"': 1, "": 2}),
@@ -99,7 +99,7 @@ def test_legal_values_are_read_alike_by_rule_and_type_and_fit_the_json_schema(on
 @pytest.mark.parametrize(("one", "values"), ILLEGAL)
 def test_illegal_values_are_refused_by_rule_type_and_json_schema(one, values):
     for value in values:
-        with pytest.raises(NotAllowedError, match="^must be "):
+        with pytest.raises(NotAllowedError, match=r"^must be "):
             Rule(one).read(value)
         assert by_type(one, value) is None
         if not isinstance(value, float) or abs(value) < inf:  # else no JSON
@@ -107,7 +107,7 @@ def test_illegal_values_are_refused_by_rule_type_and_json_schema(one, values):
 
 
 def test_a_wrong_kind_of_value_is_named_by_its_kind():
-    with pytest.raises(NotAllowedError, match="^must be true or false, not a number$"):
+    with pytest.raises(NotAllowedError, match=r"^must be true or false, not a number$"):
         Rule(BOOLEAN).read(1)
 
 
@@ -130,13 +130,13 @@ def test_cells_of_a_table_are_read(one, cells):
 
 @pytest.mark.parametrize("cell", ["nan", "inf", "1_0", "0x10", "٣٩", "39,0", "1e", "--1", "1e999", "null", "."])
 def test_cells_that_are_no_number_are_refused(cell):
-    with pytest.raises(NotAllowedError, match="^must be a number"):
+    with pytest.raises(NotAllowedError, match=r"^must be a number"):
         Rule(NUMBER).read_text(cell)
 
 
 @pytest.mark.parametrize(("one", "cell"), [(NUMBER, ""), (INTEGER, " "), (BOOLEAN, ""), (OPEN, "")])
 def test_an_empty_cell_is_said_to_be_empty(one, cell):
-    with pytest.raises(NotAllowedError, match="^is empty: must be "):
+    with pytest.raises(NotAllowedError, match=r"^is empty: must be "):
         Rule(one).read_text(cell)
 
 

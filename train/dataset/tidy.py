@@ -201,7 +201,9 @@ def _name_columns(header: list[str]) -> tuple[_Layout, list[str]]:
     if "pay_1" in found and "PAY_0" in missing:
         meaning["pay_1"] = "PAY_0"
         missing.remove("PAY_0")
-    meaning |= {"id": features.ID, plain(features.TARGET): features.TARGET} | dict.fromkeys(_TARGET_NAMES, features.TARGET)
+    meaning |= {"id": features.ID, plain(features.TARGET): features.TARGET} | dict.fromkeys(
+        _TARGET_NAMES, features.TARGET
+    )
     if not any(meaning.get(name) == features.TARGET for name in found):
         missing.append(features.TARGET)
     allowed = f"allowed are {features.ID}, {', '.join(layout.meaning)}, {features.TARGET}"
@@ -222,7 +224,8 @@ def _parse(name: str, cells: tuple[str, ...], legal: _Limits, where: list[str]) 
     numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(np.float64)
     fits = (numbers >= legal.low) & (numbers <= legal.high) & (np.floor(numbers) == numbers if legal.whole else True)
     if fits.all():
-        return numbers.astype(np.int64) if legal.whole else numbers
+        parsed: NDArray[Any] = numbers.astype(np.int64) if legal.whole else numbers
+        return parsed
     first = int(np.argmin(fits))
     cell = cells[first]
     shown = cell if len(cell) <= 20 else cell[:20] + "..."

@@ -1,8 +1,8 @@
 """What drives a model's scores: permutation importance and partial dependence."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -16,7 +16,8 @@ from train.evaluation.metrics import Floats, Labels
 REPEATS = 5
 
 
-class Dependence(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, eq=False)
+class Dependence:
     """Scores as one feature takes several values, all else as it is.
 
     Attributes

@@ -1,4 +1,4 @@
-"""95 % intervals of what is measured, each a value with its ends: shares, areas under ROC curves, differences, all else."""
+"""95 % intervals, each a value with its ends: of shares, areas under ROC curves, their differences, and all else."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -163,6 +163,11 @@ def ensemble(tuned: Mapping[str, ClassifierMixin]) -> VotingClassifier:
     )
 
 
+def style(name: str) -> tuple[str, Any]:
+    """Give the colour and the dash of a model, or of the ensemble."""
+    return (BY_NAME[name].colour, BY_NAME[name].dash) if name in BY_NAME else ("#009E73", "-.")
+
+
 def in_words(parameters: Mapping[str, Any]) -> str:
     """Write parameters for a reader."""
     return ", ".join(f"{name} {value}" for name, value in parameters.items()) or "as they come"

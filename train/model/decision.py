@@ -1,9 +1,10 @@
-"""From probabilities to decisions: a calibration where that helps, and a threshold; both on cross-validated predictions.
+"""From probabilities to decisions: a calibration where it helps, and a threshold; by cross-validated predictions.
 
 Calibrations are Platt's sigmoid on the log odds, and isotonic regression (Zadrozny & Elkan 2002).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -13,7 +14,6 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, log_loss, precision_recall_curve
 from sklearn.model_selection import BaseCrossValidator, cross_val_predict
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from lambda_fn.card import Decision
 from train.card import nine_digits
@@ -55,7 +55,8 @@ class Calibration(msgspec.Struct, frozen=True):
     gains: dict[str, Gain]
 
 
-class Decider(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, eq=False)
+class Decider:
     """A fitted pipeline and how it decides.
 
     Attributes
@@ -105,8 +106,7 @@ def make_decider(
     raw = cross_val_predict(pipeline, X, y, cv=cv, method="predict_proba", n_jobs=jobs)[:, 1]
     folds = [rows for _, rows in cv.split(X, y)]
     measured = compare_calibrations(y, raw, folds, calibration)
-    with threadpool_limits(1):  # threads would add up a booster's gradients in another order on another machine
-        fitted = calibrated(pipeline, measured.chosen, cv).fit(X, y)
+    fitted = calibrated(pipeline, measured.chosen, cv).fit(X, y)
     out_of_fold = cross_fitted(measured.chosen, y, raw, folds)
     where = f"{len(folds)}-fold cross-validated predictions of the training part"
     if costs is None:
@@ -180,7 +180,8 @@ def compare_calibrations(y: Labels, out_of_fold: Floats, folds: Sequence[Labels]
 
 def _surprise(y: Labels, probability: Floats) -> Floats:
     epsilon = np.finfo(np.float64).eps  # as scikit-learn's log_loss: a false certainty costs much, not all
-    return -np.log(np.clip(np.where(y == 1, probability, 1 - probability), epsilon, 1 - epsilon))
+    surprise: Floats = -np.log(np.clip(np.where(y == 1, probability, 1 - probability), epsilon, 1 - epsilon))
+    return surprise
 
 
 def _paired_gain(before: Floats, after: Floats) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from train import features as credit
 from train.card import nine_digits
 
+
 def build_pipeline(
     features: Sequence[str] = credit.NAMES, classifier: ClassifierMixin | None = None, **forest: Any
 ) -> Pipeline:
@@ -131,9 +132,7 @@ def platt(probability: NDArray[np.float64], y: NDArray[Any]) -> tuple[float, flo
     regression = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-9)
     if np.ptp(z) == 0:
         return 1.0, 0.0
-    regression.fit(
-        np.vstack([z, z]), np.repeat([1, 0], n), sample_weight=np.concatenate([target, 1 - target])
-    )
+    regression.fit(np.vstack([z, z]), np.repeat([1, 0], n), sample_weight=np.concatenate([target, 1 - target]))
     slope, intercept = nine_digits(regression.coef_[0, 0]), nine_digits(regression.intercept_[0])
     return (slope, intercept) if slope > 0 else (1.0, 0.0)
 
@@ -141,12 +140,11 @@ def platt(probability: NDArray[np.float64], y: NDArray[Any]) -> tuple[float, flo
 def calibrated(pipeline: Pipeline, method: str, cv: Any) -> Pipeline:
     """Put a pipeline's classifier behind a calibration, unfitted: ``sigmoid``, ``isotonic``, or ``none``."""
     name, classifier = pipeline.steps[-1]
-    wrapped = {
-        "none": lambda: clone(classifier),
-        "sigmoid": lambda: PlattClassifier(clone(classifier), cv),
-        "isotonic": lambda: CalibratedClassifierCV(clone(classifier), method="isotonic", cv=cv, ensemble=False),
-    }[method]()
-    return Pipeline([*clone(pipeline).steps[:-1], (name, wrapped)])
+    if method == "sigmoid":
+        classifier = PlattClassifier(classifier, cv)
+    elif method == "isotonic":
+        classifier = CalibratedClassifierCV(classifier, method="isotonic", cv=cv, ensemble=False)
+    return clone(Pipeline([*pipeline.steps[:-1], (name, classifier)]))
 
 
 def uncalibrated(pipeline: Pipeline) -> Any:

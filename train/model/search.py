@@ -88,7 +88,9 @@ def search(
     versions = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
     common = joblib.hash((versions, X, y, pipeline.get_params()))
     paths: list[Path | None] = [
-        None if cache is None else cache / f"{joblib.hash((common, folds[fold], [candidates[i] for i in members]))}.json"
+        None
+        if cache is None
+        else cache / f"{joblib.hash((common, folds[fold], [candidates[i] for i in members]))}.json"
         for fold, members in units
     ]
     if cache is not None:
@@ -101,7 +103,9 @@ def search(
         else:
             left.append(unit)
     tasks = (
-        joblib.delayed(_score_unit)(unit, pipeline, [candidates[i] for i in units[unit][1]], X, y, folds[units[unit][0]])
+        joblib.delayed(_score_unit)(
+            unit, pipeline, [candidates[i] for i in units[unit][1]], X, y, folds[units[unit][0]]
+        )
         for unit in left
     )
     # Rows are sent, not mapped from files: joblib's tracker of such files may lose count of them, and says so.
@@ -142,7 +146,7 @@ def choose(results: pd.DataFrame, budget: int | None) -> int:
 
 
 def with_differences(results: pd.DataFrame, chosen: int) -> pd.DataFrame:
-    """Add how each candidate's score differs from the chosen one's, paired by fold: ``difference``, ``low``, ``high``."""
+    """Add how each candidate's score differs from the chosen one's, by fold: ``difference``, ``low``, ``high``."""
     names = [name for name in results if name.startswith("split")]
     folds = results[names].to_numpy()
     differences = [corrected_t(row - folds[chosen]) for row in folds]
@@ -163,9 +167,10 @@ def _shared(pipeline: Pipeline, candidate: Mapping[str, Any]) -> dict[str, Any] 
         # A node with fewer samples has no split that leaves enough on both sides: scikit-learn takes the larger, too.
         split = max(split, 2 * leaf)
     # An out-of-bag score is made while a forest grows, and is not asked for here.
-    return forest.get_params() | {
+    shared: dict[str, Any] = forest.get_params() | {
         "min_samples_split": split, "max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False
     }  # fmt: skip
+    return shared
 
 
 def _score_unit(
@@ -186,7 +191,8 @@ def _score_unit(
     for candidate in candidates:
         one = clone(pipeline[-1]).set_params(**candidate)
         rungs.append((one.max_depth, one.n_estimators))
-    found, deepest = {}, []
+    found = {}
+    deepest: list[Any] = []
     for depth in sorted({depth for depth, _ in rungs}, key=lambda depth: -np.inf if depth is None else -depth):
         forest.estimators_ = []
         for n_estimators in sorted(n for limit, n in {*rungs} if limit == depth):
@@ -211,7 +217,8 @@ def _grow(forest: RandomForestClassifier, n_estimators: int, deeper: Sequence[An
 
 
 def _score(model: Any, Z: Any, y: Labels) -> float:
-    return float(roc_auc_score(y, model.predict_proba(Z)[:, 1]))
+    decides = hasattr(model, "decision_function")  # as scikit-learn's scorer prefers it
+    return float(roc_auc_score(y, model.decision_function(Z) if decides else model.predict_proba(Z)[:, 1]))
 
 
 def _n_nodes(model: Any) -> int:

@@ -18,8 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from train.effects import Dependence
-from train.evaluate import Floats, Labels
+from lambda_fn.card import Interval
+from train.evaluation.effects import Dependence
+from train.evaluation.evaluate import Bin, Decided
+from train.evaluation.groups import MEASURES, Characteristic
+from train.evaluation.metrics import Floats, Labels
 
 BLUE, VERMILLION, GREEN, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#6e6e6e"
 _FEW = 25
@@ -43,6 +46,12 @@ _STYLE: Any = {
 _PERCENT = PercentFormatter(1.0, decimals=0)
 
 
+def _with_errors(intervals: Sequence[Interval]) -> tuple[Floats, Floats]:
+    """Give values, and how far their intervals reach below and above, as matplotlib's error bars want it."""
+    value, low, high = np.array([(one.value, one.low, one.high) for one in intervals]).T
+    return value, np.array([value - low, high - value])
+
+
 @contextmanager
 def drawing(height: float, rows: int = 1, columns: int = 1, **subplots: Any) -> Iterator[tuple[Figure, Any, list[str]]]:
     """Give a figure, its axes, and a list that receives its SVG at the end."""
@@ -59,9 +68,9 @@ def drawing(height: float, rows: int = 1, columns: int = 1, **subplots: Any) -> 
 def curves(y: Labels, probability: Floats, thresholds: Mapping[str, float], auc: str, precision: str) -> str:
     """Draw ROC and precision-recall curves with the points of some thresholds; ``auc``, ``precision`` as text."""
     with drawing(3.5, 1, 2) as (_, (roc, recall), out):
-        fall_out, true, _ = roc_curve(y, probability)
+        false, true, _ = roc_curve(y, probability)
         roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="by chance")
-        roc.plot(fall_out, true, color=BLUE, linewidth=1.8, label="this model")
+        roc.plot(false, true, color=BLUE, linewidth=1.8, label="this model")
         precisions, recalls, cuts = precision_recall_curve(y, probability)
         recall.axhline(y.mean(), color=GREY, linestyle=":", linewidth=1, label="by chance")
         # The last points of the curve are those of a few clients: noise between 0 and 1.
@@ -89,16 +98,15 @@ def curves(y: Labels, probability: Floats, thresholds: Mapping[str, float], auc:
     return out[0]
 
 
-def reliability(points: Sequence[Mapping[str, float]], probability: Floats) -> str:
+def reliability(points: Sequence[Bin], probability: Floats) -> str:
     """Draw the calibration curve over a histogram of the probabilities."""
     with drawing(4.2, 2, 1, height_ratios=[3, 1], sharex=True) as (_, (curve, counts), out):
-        predicted, observed, low, high = (
-            np.array([point[name] for point in points]) for name in ("predicted", "observed", "low", "high")
-        )
-        top = max(1.1 * float(high.max()), 1.1 * float(predicted.max()))
+        predicted = np.array([point.predicted for point in points])
+        observed, errors = _with_errors([point.observed for point in points])
+        top = 1.1 * max(float((observed + errors[1]).max()), float(predicted.max()))
         curve.plot([0, top], [0, top], color=GREY, linestyle=":", label="every probability comes true")
         curve.errorbar(
-            predicted, observed, [observed - low, high - observed], color=BLUE, marker="o", markersize=5,
+            predicted, observed, errors, color=BLUE, marker="o", markersize=5,
             linewidth=1.2, capsize=3, label="tenths of the clients, 95 % intervals",
         )  # fmt: skip
         curve.set(title="Calibration", ylabel="share that defaulted", ylim=(0, top))
@@ -136,23 +144,21 @@ def _note(axes: Axes, x: float, text: str) -> None:
     axes.text(x, 0.97, text, transform=axes.get_xaxis_transform(), va="top", fontsize=8)
 
 
-def confusion(decisions: Sequence[Mapping[str, Any]]) -> str:
+def confusion(decisions: Sequence[Decided]) -> str:
     """Draw a confusion matrix for each threshold as a heat map: counts, their intervals, share of the true label."""
     with drawing(3.1, 1, len(decisions)) as (figure, row, out):
         for axes, decided in zip(np.atleast_1d(row), decisions, strict=True):
-            table = np.array(decided["confusion_matrix"], dtype=float)
+            table = np.array(decided.confusion_matrix, dtype=float)
             shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
             image = axes.imshow(shares, cmap=_HEAT, vmin=0, vmax=1)
             for i, j in np.ndindex(2, 2):
-                interval = decided["confusion_matrix_intervals"][i][j]
-                text = (
-                    f"{table[i, j]:,.0f}\n{interval['low']:,.0f} to {interval['high']:,.0f}\n{100 * shares[i, j]:.0f} %"
-                )
+                ends = decided.confusion_matrix_intervals[i][j]
+                text = f"{table[i, j]:,.0f}\n{ends.low:,.0f} to {ends.high:,.0f}\n{100 * shares[i, j]:.0f} %"
                 axes.text(j, i, text, ha="center", va="center", color="white" if shares[i, j] > 0.65 else "black")
             axes.grid(visible=False)
             axes.set_xticks([0, 1], ["not marked", "marked"])
             axes.set_yticks([0, 1], ["paid", "defaulted"], rotation=90, va="center")
-            axes.set_title(f"Threshold {decided['threshold']:.4f}".rstrip("0"))
+            axes.set_title(f"Threshold {decided.threshold:.4f}".rstrip("0"))
         figure.colorbar(image, ax=row, format=_PERCENT, label="share of those who paid, or defaulted", shrink=0.9)
     return out[0]
 
@@ -179,26 +185,24 @@ def costs(curves: Mapping[str, tuple[Floats, Floats]], chosen: float) -> str:
 
 
 def importances(
-    features: Mapping[str, tuple[float, float]],
-    impurity: Mapping[str, float],
-    families: Mapping[str, tuple[float, float]],
+    features: Mapping[str, Interval], impurity: Mapping[str, float], families: Mapping[str, Interval]
 ) -> str:
-    """Draw permutation importances of features beside impurity's, and of families."""
+    """Draw permutation importances of features, beside impurity's where there is one, and of families."""
     with drawing(6.6, 1, 3, width_ratios=[5, 3, 4]) as (_, (left, middle, right), out):
-        names = sorted(features, key=lambda name: features[name][0])
+        names = sorted(features, key=lambda name: features[name].value)
         for axes, order, values in (
             (left, names, features),
-            (right, sorted(families, key=lambda n: families[n][0]), families),
+            (right, sorted(families, key=lambda n: families[n].value), families),
         ):
-            mean, deviation = (np.array([values[name][k] for name in order]) for k in (0, 1))
-            axes.barh(order, mean, xerr=deviation, color=BLUE, height=0.62, error_kw={"elinewidth": 1, "capsize": 2})
+            lost, errors = _with_errors([values[name] for name in order])
+            axes.barh(order, lost, xerr=errors, color=BLUE, height=0.62, error_kw={"elinewidth": 1, "capsize": 2})
             axes.axvline(0, color="black", linewidth=0.8)
             axes.set_xlabel("AUC lost when shuffled")
-        middle.barh(names, [impurity[name] for name in names], color=ORANGE, height=0.62)
+        middle.barh(names, [impurity.get(name, 0) for name in names], color=ORANGE, height=0.62)
         middle.set_yticklabels([])
         middle.set_xlabel("impurity removed")
         left.set_title("Permutation, test part")
-        middle.set_title("Impurity, training")
+        middle.set_title("Impurity, training" if impurity else "No impurity told")
         right.set_title("Families together")
         for axes in (left, middle, right):
             axes.grid(visible=False, axis="y")
@@ -233,18 +237,18 @@ def _short(value: float, _: Any = None) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
-def default_rates(panels: Mapping[str, Sequence[tuple[str, float, float, float]]], base: float) -> str:
-    """Draw the rate of default in bands of some features: band, rate, and the ends of its interval."""
+def default_rates(panels: Mapping[str, Sequence[tuple[str, Interval]]], base: float) -> str:
+    """Draw the rate of default in bands of some features."""
     with drawing(2.7, 1, len(panels), sharey=True) as (_, row, out):
         for axes, (title, bands) in zip(np.atleast_1d(row), panels.items(), strict=True):
-            rate, low, high = (np.array([band[k] for band in bands]) for k in (1, 2, 3))
+            rate, errors = _with_errors([rate for _, rate in bands])
             places = np.arange(len(bands))
             axes.bar(
                 places,
                 rate,
                 color=BLUE,
                 width=0.7,
-                yerr=[rate - low, high - rate],
+                yerr=errors,
                 error_kw={"elinewidth": 1, "capsize": 2},
             )
             axes.axhline(base, color=GREY, linestyle=":", linewidth=1)
@@ -256,81 +260,38 @@ def default_rates(panels: Mapping[str, Sequence[tuple[str, float, float, float]]
     return out[0]
 
 
-def fairness(models: Mapping[str, Mapping[str, Any]]) -> str:
+def fairness(models: Mapping[str, Mapping[str, Characteristic]]) -> str:
     """Draw the measures of each group with their intervals, of up to two models side by side."""
-    measures = {
-        "selection_rate": "All clients\nmarked",
-        "true_positive_rate": "Defaulters\nmarked",
-        "false_positive_rate": "Payers\nmarked",
-        "roc_auc": "ROC AUC\n",
-    }
+    titles = ("All clients\nmarked", "Defaulters\nmarked", "Payers\nmarked", "ROC AUC\n")
     first = next(iter(models.values()))
-    labels = [(by, group) for by, measured in first.items() for group in measured["groups"]]
-    places: dict[tuple[str, str], float] = {}
+    labels = [(by, place) for by, measured in first.items() for place in range(len(measured.groups))]
+    places: dict[tuple[str, int], float] = {}
     position = 0.0
     for i, (by, group) in enumerate(labels):
         position += 1.6 if i and labels[i - 1][0] != by else 1.0
         places[by, group] = position
-    with drawing(0.42 * len(labels) + 1.0, 1, len(measures), sharey=True) as (figure, row, out):
-        for axes, (measure, title) in zip(row, measures.items(), strict=True):
+    with drawing(0.42 * len(labels) + 1.0, 1, len(MEASURES), sharey=True) as (figure, row, out):
+        for axes, (measure, title) in zip(row, zip(MEASURES, titles, strict=True), strict=True):
             for (name, measured), shift, colour, marker in zip(
                 models.items(), (-0.16, 0.16), (BLUE, VERMILLION), "os", strict=False
             ):
                 points = [
-                    (measured[by]["groups"][group][measure], place)
+                    (interval, place)
                     for (by, group), place in places.items()
-                    if measured[by]["groups"][group][measure] is not None
+                    if (interval := getattr(measured[by].groups[group], measure)) is not None
                 ]
-                value, low, high = (np.array([point[key] for point, _ in points]) for key in ("value", "low", "high"))
+                value, errors = _with_errors([interval for interval, _ in points])
                 axes.errorbar(
-                    value, [place + shift for _, place in points], xerr=[value - low, high - value], color=colour,
+                    value, [place + shift for _, place in points], xerr=errors, color=colour,
                     marker=marker, markersize=4.5, linestyle="none", linewidth=1, capsize=2, label=name,
                 )  # fmt: skip
             axes.set_title(title)
             axes.grid(visible=False, axis="y")
             if measure != "roc_auc":
                 axes.xaxis.set_major_formatter(_PERCENT)
-        rows = first
-        row[0].set_yticks(
-            list(places.values()),
-            [f"{group} ({rows[by]['groups'][group]['rows']:,})" for by, group in places],
-        )
+        shown = [first[by].groups[group] for by, group in places]
+        row[0].set_yticks(list(places.values()), [f"{group.name} ({group.rows:,})" for group in shown])
         row[0].invert_yaxis()
         handles, names = row[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2)
     return out[0]
-
-
-def drift(
-    indices: Mapping[str, tuple[float, float]], score: tuple[Floats, Floats, Floats] | None, limits: tuple[float, float]
-) -> str:
-    """Draw stability indices with what chance explains, and the score's histograms: edges, old and new shares."""
-    with drawing(max(3.2, 0.21 * len(indices) + 1.0), 1, 2, width_ratios=[3, 2]) as (_, (left, right), out):
-        names = list(indices)[::-1]
-        index, chance = (np.array([indices[name][k] for name in names]) for k in (0, 1))
-        colours = [BLUE if value < limits[0] else ORANGE if value < limits[1] else VERMILLION for value in index]
-        left.barh(names, index, color=colours, height=0.62)
-        left.plot(chance, names, linestyle="none", marker="|", color="black", markersize=8, label="95 % by chance")
-        for limit, line, text in zip(limits, ("--", "-"), ("shift", "large shift"), strict=True):
-            left.axvline(limit, color="black", linestyle=line, linewidth=1, label=f"{text}: {limit:g}")
-        left.set(title="Stability index", xlim=(0, max(1.1 * float(index.max()), 1.2 * limits[1])))
-        left.grid(visible=False, axis="y")
-        left.tick_params(axis="y", length=0)
-        left.margins(y=0.01)
-        left.legend(loc="lower right")
-        if score is None:
-            right.set_axis_off()
-        else:
-            _score_histograms(right, *score)
-    return out[0]
-
-
-def _score_histograms(axes: Axes, edges: Floats, expected: Floats, found: Floats) -> None:
-    places = np.arange(len(expected))
-    axes.bar(places - 0.2, expected, width=0.38, color=GREY, label="trained on")
-    axes.bar(places + 0.2, found, width=0.38, color=BLUE, hatch="///", edgecolor="white", label="new")
-    axes.set_xticks(places[:-1] + 0.5, [f"{100 * edge:.0f}" for edge in edges])
-    axes.set(title="Score", xlabel="probability of default, %", ylabel="share of clients")
-    axes.yaxis.set_major_formatter(_PERCENT)
-    axes.grid(visible=False, axis="x")
-    axes.legend(loc="best")
