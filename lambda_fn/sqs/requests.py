@@ -15,7 +15,8 @@ from lambda_fn.observability import logger
 from lambda_fn.sqs.messages import SAFE_SECONDS, Message
 from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS, MAX_ENTRIES, reason_of
 
-# At least; the event source gathers a batch for a second.
+# At least. The event source gathers a batch for a second; and a first invocation that began with a slow start does not
+# know yet how much time there is.
 _APART_SECONDS = 3.0
 # Of an invocation, by estimates. What is estimated may take longer.
 _FILLED = 0.75
@@ -82,13 +83,14 @@ class RequestsQueues:
 
 def delays(postponed: Sequence[Postponed], whole_seconds: float, now: float) -> list[int]:
     """Give the seconds after which each message is to come back, in order."""
+    whole_seconds = max(whole_seconds, _APART_SECONDS)
     parts, filled = [0], 0.0
     for _, seconds in postponed:
         is_full = filled > 0 and filled + seconds > _FILLED * whole_seconds
         parts.append(parts[-1] + is_full)
         filled = seconds + (0.0 if is_full else filled)
     latest = [_seconds_until(message, now) for message, _ in postponed]
-    apart = min(max(whole_seconds, _APART_SECONDS), max(latest, default=0) / (parts[-1] + 1))
+    apart = min(whole_seconds, max(latest, default=0) / (parts[-1] + 1))
     return [int(min(part * apart, at_most)) for part, at_most in zip(parts[1:], latest, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""SQS's events as messages: envelopes taken off, what is carried over, earlier attempts, and events that are not SQS's."""
+"""SQS's events as messages: envelopes taken off, what is carried over, and events that are not SQS's."""
 
 import json
 

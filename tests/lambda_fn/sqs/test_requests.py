@@ -49,7 +49,7 @@ def test_parts_fit_into_an_invocation_and_come_one_after_the_other():
 
 
 def test_parts_of_short_invocations_are_further_apart_than_a_batch_is_gathered_from():
-    assert delays(postponed(0.5, 0.5), 0.5, NOW) == [0, 3]
+    assert delays(postponed(2, 2), 0.5, NOW) == [0, 3]
 
 
 @pytest.mark.parametrize("age", [0, 100, 200, 270])

@@ -32,13 +32,13 @@ class SlowService:
         self.seconds = {False: plain, True: explained}
         self.now = 1_755_693_296.0
         self.slices = []
-        self.model = SimpleNamespace(card=service.card, work=service.model.work, score=self.score)
+        self.model = SimpleNamespace(card=service.card, score=self.score)
 
     def __getattr__(self, name):
         return getattr(self._service, name)
 
-    def score(self, X):
-        self.now += X.rows * self.seconds[False]
+    def score(self, X, explain):
+        self.now += X.rows * self.seconds[explain]
 
     def predict_each(self, batches, started):
         self.slices.append(sum(batch.X.rows for batch in batches))
