@@ -1,98 +1,34 @@
-"""Fold a pipeline's scaler into its forest's split thresholds, exactly.
+"""Fold what stands before an ensemble's trees into their splits, exactly, for every float64.
 
-A scaler computes ``x -> float32((float64(x) - mean) / scale)``. Each rounding keeps order, so for a positive scale the
-whole never decreases, and ``scaled(x) <= t`` is the same question as ``x <= t'``, where ``t'`` is the largest float32
-that still satisfies it. Bisection over the float32 bit patterns finds ``t'`` by asking the fitted scaler itself.
-The folded forest takes raw features and decides as the pipeline does for every finite float32, where running the
-scaler in float32 flips branches near a split.
+A scaler computes ``x -> float32((x - mean) / scale)``. Each rounding keeps order, so for a positive scale the whole
+never decreases, and ``scaled(x) <= t`` is the same question as ``x <= t'``, where ``t'`` is the largest float64 that
+still satisfies it. Bisection over the float64 bit patterns finds ``t'`` by asking the fitted scaler itself, for all
+splits in step. The folded trees take raw columns and decide as the model does for every value that the card allows.
 """
 
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import replace
 from operator import methodcaller
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
-from export.calibration import uncalibrated
+from export.bits import from_key, middle, to_key
+from export.limits import limits
+from export.refusal import NotFoldable
+from export.source import Source
+from export.trees.ensemble import Comparison
+from export.trees.expression import Expression, Member, members, with_members
 
 # Scalers that shift and divide each column by itself: monotone as long as the divisor is positive.
 MONOTONE_SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
-FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
-
-_MAX_KEY = int(np.finfo(np.float32).max.view(np.int32))
-
-
-class NotFoldable(ValueError):
-    """A pipeline whose transformers can't be folded into thresholds; the message says which and why."""
-
-
-@dataclass(frozen=True)
-class Fold:
-    """A forest on raw features, and what it was folded from.
-
-    Attributes
-    ----------
-    forest : RandomForestClassifier or ExtraTreesClassifier
-        Copy of the pipeline's forest; thresholds are float32 values of raw features.
-    columns : ndarray of int64, shape (n_transformed,)
-        For each column that the original forest sees, the raw feature it comes from.
-    calibrator : fitted calibrator or None
-        What maps the forest's probability to the pipeline's.
-    """
-
-    forest: RandomForestClassifier | ExtraTreesClassifier
-    columns: NDArray[np.int64]
-    calibrator: Any = None
-
-
-def as_pipeline_input(pipeline: Pipeline, X: NDArray[np.float32]) -> Any:
-    """Hand rows to scikit-learn as its users do: in float64, with the names that the pipeline was fitted with."""
-    names = getattr(pipeline, "feature_names_in_", None)
-    values = X.astype(np.float64)
-    return values if names is None else pd.DataFrame(values, columns=list(names))
-
-
-def probabilities(pipeline: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Score rows with scikit-learn: probability of class 1, shape (n,)."""
-    # Its check for infinities begins with a sum, which the largest values of both signs take out of float32.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(pipeline.predict_proba(as_pipeline_input(pipeline, X))[:, 1])
-
-
-def transform(pipeline: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute what the last step of a pipeline compares with its thresholds.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Fitted.
-    X : ndarray of float32, shape (n, n_features)
-        Raw rows.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, n_transformed)
-        The rows after all steps but the last, cast to float32 as scikit-learn's trees do.
-    """
-    rows = as_pipeline_input(pipeline, X)
-    if len(pipeline) > 1:
-        rows = pipeline[:-1].transform(rows)
-        rows = rows.toarray() if issparse(rows) else rows
-    with np.errstate(over="ignore"):  # beyond float32: infinite, and scikit-learn refuses such a row
-        return np.asarray(rows).astype(np.float32)
 
 
 def is_cast_to_float64(step: Any) -> bool:
-    """Tell whether a step only casts to float64, which float32 rows survive unchanged."""
+    """Tell whether a step only casts to float64."""
     expected = methodcaller("astype", "float64").__reduce__()
     return (
         isinstance(step, FunctionTransformer)
@@ -101,16 +37,16 @@ def is_cast_to_float64(step: Any) -> bool:
     )
 
 
-def source_columns(pipeline: Pipeline) -> NDArray[np.int64]:
-    """Find the raw feature behind each column that the last step of a pipeline sees.
+def source_columns(steps: tuple[Any, ...], n_features: int) -> NDArray[np.int64]:
+    """Find the raw feature behind each column that a member sees.
 
     Raises
     ------
     NotFoldable
         Where a step is not known to be monotone in one raw feature per column.
     """
-    columns = np.arange(pipeline.n_features_in_)
-    for _, step in pipeline.steps[:-1]:
+    columns = np.arange(n_features)
+    for step in steps:
         columns = _through(step, columns)
     return columns
 
@@ -154,113 +90,65 @@ def positions(step: ColumnTransformer, selected: Any) -> NDArray[np.int64]:
     return np.asarray(every[np.array(chosen, dtype=None if chosen else np.int64)])
 
 
-def fold(pipeline: Pipeline) -> Fold:
-    """Fold every transformer of a fitted pipeline into the thresholds of its forest.
+def fold(source: Source, expression: Expression) -> Expression:
+    """Fold all transformers of a model into the thresholds of its trees.
 
     Raises
     ------
     NotFoldable
-        Where the last step is no binary forest, calibrated or not, or a transformer is no monotone scaler of single
-        columns.
+        Where a transformer is not monotone in single columns.
     """
-    forest, calibrator = uncalibrated(pipeline[-1])
-    if type(forest) not in FORESTS or forest.n_outputs_ != 1 or len(forest.classes_) != 2:
-        raise NotFoldable(f"the last step is {type(forest).__name__}, not a random forest with two classes")
-    columns = source_columns(pipeline)
-    folded = deepcopy(forest)
-    nodes = [(tree.tree_, tree.tree_.children_left >= 0) for tree in folded.estimators_]
-    feature = np.concatenate([tree.feature[split] for tree, split in nodes])
-    threshold = np.concatenate([tree.threshold[split] for tree, split in nodes])
-    position = 0
-    raw = largest_going_left(lambda X: transform(pipeline, X), feature, threshold, columns, pipeline.n_features_in_)
-    for tree, split in nodes:
-        count = int(split.sum())
-        tree.threshold[split] = raw[position : position + count]
-        tree.feature[split] = columns[tree.feature[split]]
-        position += count
-    folded.n_features_in_ = pipeline.n_features_in_
-    for tree in folded.estimators_:
-        tree.n_features_in_ = pipeline.n_features_in_
-        # By it scikit-learn sizes arrays that it fills by feature, without a look at their bounds.
-        tree.tree_.n_features = pipeline.n_features_in_
-    return Fold(folded, columns, calibrator)
+    return with_members(expression, iter([_fold(source, member) for member in members(expression)]))
 
 
-def largest_going_left(
-    function: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    feature: NDArray[np.int64],
-    threshold: NDArray[np.float64],
-    columns: NDArray[np.int64],
-    n_features: int,
-) -> NDArray[np.float32]:
-    """Find, for each split, the largest float32 of the raw feature that goes left.
+def _fold(source: Source, member: Member) -> Member:
+    trees = member.ensemble.trees
+    raw = source_columns(member.steps, len(source.features))
+    questions, of = np.unique(np.column_stack([trees.column, to_key(trees.threshold)]), axis=0, return_inverse=True)
+    split = np.zeros(len(questions), np.int64)
+    split[of.ravel()] = np.arange(len(trees.column))
+    threshold = last_true(source, member, split, raw)[of.ravel()]
+    folded = replace(
+        trees,
+        column=raw[trees.column],
+        threshold=threshold,
+        comparison=np.full(len(threshold), Comparison.LEQ, np.uint8),
+    )
+    ensemble = replace(member.ensemble, trees=folded, n_columns=len(source.features), casts_to="float64")
+    return replace(member, ensemble=ensemble, steps=())
 
-    Parameters
-    ----------
-    function : callable
-        Raw rows (n, n_features) to transformed rows (n, n_transformed), monotone in each column.
-    feature : ndarray of int64, shape (n_splits,)
-        Transformed column of each split.
-    threshold : ndarray of float64, shape (n_splits,)
-        Transformed values up to it go left.
-    columns : ndarray of int64, shape (n_transformed,)
-        Raw feature behind each transformed column.
-    n_features : int
-        Number of raw features.
+
+def last_true(source: Source, member: Member, split: NDArray[np.int64], raw: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Find, for each split, the largest value of its raw column that goes to the true side.
 
     Returns
     -------
-    ndarray of float32, shape (n_splits,)
-        ``-inf`` where no finite value goes left.
+    ndarray of float64, shape (n,)
+        The float64 below the column's least legal value where none goes there.
     """
-    low = np.full(len(threshold), -_MAX_KEY - 1, dtype=np.int64)  # the key of -inf: nothing goes left
-    high = np.full(len(threshold), _MAX_KEY, dtype=np.int64)
+    column = raw[member.ensemble.trees.column[split]]
+    low, high = (to_key(np.array([limits(feature)[side] for feature in source.features]))[column] for side in (0, 1))
+    low = low - 1  # nothing goes to the true side
     while (low < high).any():
-        middle = (low + high + 1) // 2
-        value = from_key(np.clip(middle, -_MAX_KEY, _MAX_KEY))
-        left = column_values(function, value, feature, columns, n_features) <= threshold
-        low = np.where(left, middle, low)
-        high = np.where(left, high, middle - 1)
+        half = middle(low, high)
+        holds = goes_true(source, member, split, column, from_key(half))
+        low, high = np.where(holds, half, low), np.where(holds, high, half - 1)
     return from_key(low)
 
 
-def column_values(
-    function: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    value: NDArray[np.float32],
-    feature: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    n_features: int,
-) -> NDArray[np.float32]:
-    """Transform single values: ``value[i]`` as the raw feature behind transformed column ``feature[i]``.
+def goes_true(
+    source: Source, member: Member, split: NDArray[np.int64], column: NDArray[np.int64], value: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Ask the fitted transformers whether ``value[i]`` of raw column ``column[i]`` goes to the true side of a split.
 
-    Columns don't act on each other, so one call takes a value of each column per row.
+    Columns don't act on each other, so one row takes a value of each column.
     """
-    order = np.argsort(feature, kind="stable")
-    counts = np.bincount(feature, minlength=len(columns))
+    order = np.argsort(column, kind="stable")
+    counts = np.bincount(column, minlength=len(source.features))
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    row = np.empty(len(value), dtype=np.int64)
-    row[order] = np.arange(len(value)) - starts[feature[order]]
-    X = np.zeros((max(int(counts.max(initial=0)), 1), n_features), dtype=np.float32)
-    # Two transformed columns of one raw feature would share a cell: take each transformed column by itself then.
-    if len(np.unique(columns)) == len(columns):
-        X[row, columns[feature]] = value
-        return function(X)[row, feature]
-    result = np.empty(len(value), dtype=np.float32)
-    for column in np.unique(feature):
-        here = feature == column
-        X[:] = 0
-        X[row[here], columns[column]] = value[here]
-        result[here] = function(X)[row[here], column]
-    return result
-
-
-def to_key(value: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Map float32 to integers in the same order: neighbours differ by one, both zeros are 0."""
-    bits = value.view(np.int32).astype(np.int64)
-    return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-
-
-def from_key(key: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Map back what `to_key` gave."""
-    bits = np.where(key < 0, -key | 0x80000000, key)
-    return bits.astype(np.uint32).view(np.float32)
+    row = np.empty(len(value), np.int64)
+    row[order] = np.arange(len(value)) - starts[column[order]]
+    X = np.tile(source.reference, (max(int(counts.max(initial=0)), 1), 1))
+    X[row, column] = value
+    given = source.columns(member, X)[row, member.ensemble.trees.column[split]]
+    return member.ensemble.trees.holds(split, given)

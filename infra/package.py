@@ -1,4 +1,4 @@
-"""Pack the function lean: its code, the model file, and the few packages it imports, compiled for Lambda's Python.
+"""Pack the function lean: its code, the model file, and of its packages what it opens, compiled for Lambda's Python.
 
 ``python -m infra.package --model build/model.onnx --out build`` writes ``function/`` and ``function.zip``.
 """
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from infra.cache import cached, pip_install
@@ -20,32 +21,43 @@ from infra.runtime import PYTHON_VERSION, machine_architecture
 from infra.template import read_runtime
 
 FUNCTION = Path(__file__).resolve().parent.parent / "lambda_fn"
-MAX_ZIP_BYTES = 30_000_000  # Lambda takes 50 MB; the rest is cold start
+LICENSE = FUNCTION.parent / "LICENSE"
+MAX_ZIP_BYTES = 50_000_000  # Lambda's own limit for what is uploaded
 TASK_ROOT = "/var/task"
 PLATFORM = {"x86_64": "x86_64", "arm64": "aarch64"}
 AMAZON_LINUX_2023_GLIBC = 34
 
-# What no import of the function reaches; tests/test_package.py scores with the rest.
-UNUSED = (
-    "bin",
-    "*.dist-info/RECORD",  # lists the files of the whole wheel
-    "onnxruntime/capi/libonnxruntime.so*",  # the Python module holds the same library
-    "onnxruntime/backend",
-    "onnxruntime/datasets",
-    "onnxruntime/quantization",
-    "onnxruntime/tools",
-    "onnxruntime/transformers",
-    "numpy/_core/include",
-    "numpy/_core/lib",
-    "numpy/_pyinstaller",
-    "numpy/doc",
-    "numpy/f2py",
-    "numpy/random/lib",
-    "numpy/testing",
-    "**/tests",
-    "**/__pycache__",
-    "**/*.pxd",
-    "**/*.pyi",
+# What the handlers open of Powertools, for its Logger's formatter: what that imports, and no more.
+_POWERTOOLS = {
+    "": ("__init__", "package_logger"),
+    "exceptions/": ("__init__",),
+    "logging/": ("__init__", "constants", "exceptions", "filters", "formatter", "lambda_context", "logger"),
+    "logging/buffer/": ("__init__", "cache", "config", "functions"),
+    "metrics/": ("__init__", "base", "exceptions", "functions", "metrics"),
+    "metrics/provider/": ("__init__", "base", "cold_start"),
+    "metrics/provider/cloudwatch_emf/": ("__init__", "cloudwatch", "constants", "exceptions", "metric_properties"),
+    "shared/": ("__init__", "constants", "functions", "lazy_import", "types", "user_agent", "version"),
+    "tracing/": ("__init__", "extensions", "tracer"),
+    "utilities/": ("__init__",),
+    "utilities/jmespath_utils/": ("__init__",),
+    "warnings/": ("__init__",),
+}
+# What they open of all packages; tests/infra/test_package.py opens each file of it.
+OPENED = (
+    "onnxruntime/capi/libonnxruntime.so.*",
+    "msgspec/*.py",
+    "msgspec/_core.*.so",
+    "jmespath/*.py",
+    "typing_extensions.py",
+    *(f"aws_lambda_powertools/{folder}{name}.py" for folder, names in _POWERTOOLS.items() for name in names),
+)
+# What stays besides: licences ask for it, and scanners such as Amazon Inspector tell versions by METADATA.
+NOTICES = (
+    "onnxruntime/LICENSE",
+    "onnxruntime/ThirdPartyNotices.txt",
+    "*.dist-info/METADATA",
+    "*.dist-info/LICENSE",
+    "*.dist-info/licenses/*",
 )
 
 
@@ -82,6 +94,7 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
         shutil.copytree(packages, made)
         shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
         _compile(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
+        shutil.copyfile(LICENSE, made / "LICENSE")
         shutil.copyfile(model, made / "model.onnx")
         with contextlib.suppress(FileNotFoundError):
             directory.rename(old)
@@ -129,12 +142,15 @@ def _packages(python_version: str, architecture: str, interpreter: str) -> Path:
     ]
 
     def build(directory: Path) -> None:
-        # No dependencies: requirements.txt pins all that is imported, and onnxruntime asks for more than that.
+        # No dependencies: requirements.txt pins all that is imported, and onnxruntime's Python package asks for numpy.
         options = ["--no-deps", "--only-binary=:all:", f"--python-version={python_version}", *platforms]
-        pip_install(directory, *options, f"--requirement={requirements}")
-        for pattern in UNUSED:
-            for path in directory.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+            installed = Path(scratch)
+            pip_install(installed, *options, f"--requirement={requirements}")
+            for path in chain.from_iterable(map(installed.glob, OPENED + NOTICES)):
+                kept = directory / path.relative_to(installed)
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(kept)
         _compile(directory, TASK_ROOT, interpreter)
 
     recipe = hashlib.sha256(requirements.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]

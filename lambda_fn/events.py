@@ -1,128 +1,77 @@
-"""The events of API Gateway and of function URLs as one `Request`: HTTP API (payload 2.0) and REST API (1.0) alike.
+"""Events that are none of a door's own: warm-up pings, which every door answers quietly, and all else by its name."""
 
-BodyError
-├── BodyTooLarge       over `MAX_BODY_BYTES`, before or after decompression
-├── UnknownEncoding    a Content-Encoding other than gzip
-└── DamagedBody        not the base64 or gzip that it says it is
-"""
-
-import re
-import zlib
-from base64 import b64decode
-from binascii import Error as Base64Error
-from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-# Lambda's limit for an event. It holds for what a compressed body expands to as well: a kilobyte can become a gigabyte.
-MAX_BODY_BYTES = 6 * 1024 * 1024
-_PARAMETER = re.compile(r"\{([^}+]+)\+?\}")
-_GZIP = 16 + zlib.MAX_WBITS
-_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".on.aws")
-# An API mapping may have several levels, but a path of thousands is nobody's base path.
-_MAX_BASE_LEVELS = 8
+# Messages quote what came, and an event could hold names of megabytes.
+_MAX_QUOTED = 60
+_MAX_NAMES = 5
+_KINDS = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", int: "a number", float: "a number"}
+# By a field that no other event has.
+_BY_FIELD = {
+    "awslogs": "a CloudWatch Logs event",
+    "methodArn": "a request to an API Gateway authorizer",
+    "routeArn": "a request to an API Gateway authorizer",
+    "LifecycleEventHookExecutionId": "a CodeDeploy hook event",
+    "Items": "a Step Functions batch",
+    "invocationId": "a Firehose or S3 batch event",
+}
 
 
-class BodyError(Exception):
-    """A request's body can't be read."""
+class UnknownEvent(ValueError):
+    """An event that a door has no answer to; the message names it, and the events that the door knows.
 
-
-class BodyTooLarge(BodyError):
-    """The body is larger than Lambda allows an event to be."""
-
-
-class UnknownEncoding(BodyError):
-    """The body has a Content-Encoding that isn't known here."""
-
-
-class DamagedBody(BodyError):
-    """The body isn't encoded as the event says."""
-
-
-class Request:
-    """A request as it reached the gateway.
-
-    Attributes
-    ----------
-    method : str
-        In upper case.
-    headers : dict of str to str
-        By lower-case name.
-    id : str or None
-        What the gateway's own logs call the request.
+    A door raises it, for to answer would tell an event source that its records were dealt with.
     """
 
-    def __init__(self, event: dict[str, Any]) -> None:
-        context = event.get("requestContext") or {}
-        self._event = event
-        self.id: str | None = context.get("requestId")
-        self.method: str = event.get("httpMethod") or context["http"]["method"]
-        headers = event.get("headers")
-        if not headers:
-            headers = {name: values[-1] for name, values in (event.get("multiValueHeaders") or {}).items() if values}
-        self.headers = {name.lower(): value for name, value in headers.items()}
-
-    def paths(self) -> Iterator[str]:
-        """Yield the path, then what it is without the stage, then without a custom domain's base path.
-
-        The gateway doesn't say which of them a deployment has put in front of the function's own path.
-        """
-        event = self._event
-        context = event.get("requestContext") or {}
-        path = event.get("rawPath") or event.get("path") or "/"
-        yield path
-        stage = f"/{context.get('stage')}"
-        if path == stage or path.startswith(stage + "/"):
-            yield path[len(stage) :] or "/"
-        # The route that the gateway matched: "/predict", or "/{proxy+}" with what it stands for.
-        route = event.get("resource") or str(event.get("routeKey", "")).partition(" ")[2]
-        parameters = event.get("pathParameters") or {}
-        if route:
-            yield "/" + _PARAMETER.sub(lambda match: parameters.get(match[1], match[0]), route).lstrip("/")
-        elif (domain := context.get("domainName")) and not domain.endswith(_AWS_DOMAINS):
-            # The catch-all route ($default) tells nothing, so that any front part may be the base path.
-            for _ in range(_MAX_BASE_LEVELS):
-                _, slash, path = path[1:].partition("/")
-                if not slash:
-                    return
-                path = "/" + path
-                yield path
-
-    def body(self) -> bytes:
-        """Decode the body, raising `BodyError` where it can't be."""
-        text = self._event.get("body") or ""
-        if not isinstance(text, str):
-            raise DamagedBody("the event's body must be a string, as gateways send it")
-        if self._event.get("isBase64Encoded"):
-            if len(text) > MAX_BODY_BYTES * 4 // 3 + 4:
-                raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-            try:
-                body = b64decode(text, validate=True)
-            except (Base64Error, ValueError):  # ValueError: a character that isn't ASCII
-                raise DamagedBody("the body is not the base64 that the event says it is") from None
-        else:
-            # A lone half of a surrogate pair goes on as bytes that are no UTF-8, and is refused as such.
-            body = text.encode(errors="surrogatepass")
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
-        if encoding in ("gzip", "x-gzip"):
-            body = _decompress(body)
-        elif encoding != "identity":
-            raise UnknownEncoding("the Content-Encoding is not known; allowed: gzip, identity")
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-        return body
+    def __init__(self, event: Any, known: str) -> None:
+        super().__init__(f"the event is {name_of(event)}; this function takes {known}")
 
 
-def is_gateway_event(event: Any) -> bool:
-    """Tell a gateway's event from a payload that the function was invoked with directly."""
-    return isinstance(event, dict) and isinstance(event.get("requestContext"), dict) and "instances" not in event
+def is_ping(event: Any) -> bool:
+    """Tell whether an event only keeps an execution environment warm: a schedule's, or a warm-up plug-in's."""
+    if not isinstance(event, dict):
+        return False
+    is_scheduled = event.get("source") == "aws.events" and event.get("detail-type") == "Scheduled Event"
+    return is_scheduled or event.get("source") == "serverless-plugin-warmup" or event.get("warmer") is True
 
 
-def _decompress(body: bytes) -> bytes:
-    decompressor = zlib.decompressobj(_GZIP)
-    try:
-        plain = decompressor.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise DamagedBody("the body is not the gzip that its Content-Encoding says it is") from None
-    if len(plain) <= MAX_BODY_BYTES and (not decompressor.eof or decompressor.unused_data):
-        raise DamagedBody("the body is not one whole gzip stream")
-    return plain
+def name_of(event: Any) -> str:
+    """Say in words what an event is: whose, where that can be told, else by its kind and the names of its fields."""
+    if not isinstance(event, dict):
+        return _KINDS.get(type(event), "an object")
+    records = event.get("Records", event.get("records"))
+    if isinstance(records, list) and records:
+        sources = sorted({_source(record) for record in records})
+        return "records of " + ", ".join(sources[:_MAX_NAMES])
+    context = event.get("requestContext")
+    if isinstance(context, dict) and "connectionId" in context:
+        return "an API Gateway WebSocket event"
+    if "detail-type" in event:
+        return f"the EventBridge event {_quote(event['detail-type'])} of {_quote(event.get('source'))}"
+    if isinstance(event.get("eventSource"), str):
+        return "records of " + _source(event)
+    for field, name in _BY_FIELD.items():
+        if field in event:
+            return name
+    if not event:
+        return "an empty object"
+    names = ", ".join(map(_quote, islice(event, _MAX_NAMES)))
+    return f"an object with the fields {names}{', ...' if len(event) > _MAX_NAMES else ''}"
+
+
+def _source(record: Any) -> str:
+    """Name the service that a record came from; SNS alone writes EventSource."""
+    if not isinstance(record, dict):
+        return _KINDS.get(type(record), "an object")
+    source = record.get("eventSource", record.get("EventSource"))
+    if isinstance(source, str):
+        return source if len(source) <= _MAX_QUOTED and source.isprintable() else _quote(source)
+    return "CloudFront" if "cf" in record else "no known source"
+
+
+def _quote(value: object) -> str:
+    if not isinstance(value, str):
+        return _KINDS.get(type(value), "an object")
+    text = repr(value)
+    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."

@@ -1,7 +1,7 @@
 """One small real forest for all tests: made-up clients, trained, exported and proved once per session."""
 
 import importlib
-import itertools
+import json
 import sys
 from types import SimpleNamespace
 
@@ -10,17 +10,21 @@ import joblib
 import numpy as np
 import pytest
 
-from export.__main__ import export
+from export.exporter import export
 from infra.package import PYTHON_VERSION, build_package
 from infra.runtime import machine_architecture
-from lambda_fn.metadata import decode_card
+from lambda_fn.card import decode_card
 from lambda_fn.model import Model
+from lambda_fn.observability import Log
+from lambda_fn.service import Service
+from lambda_fn.settings import read_settings
 from made_up import card_for, made_up_clients
-from train import __main__ as training
-from train import schema
-from train.dataset import Dataset
-from train.pipeline import build_pipeline
-from train.report import write as write_report
+from train import features as credit
+from train.dataset.tidy import Dataset
+from train.model.candidates import GRIDS
+from train.model.pipeline import build_pipeline
+from train.report.page import write_report
+from train.training import Options, train
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,7 @@ def card(rows):
 def model_path(pipeline, card, rows, tmp_path_factory):
     """The pipeline's model file."""
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(export(pipeline, card, rows.to_numpy(np.float32), random_rows=2_000)[0])
+    path.write_bytes(export(pipeline, card, rows.to_numpy(np.float64), made_up=2_000)[0])
     return path
 
 
@@ -59,16 +63,16 @@ def model_path(pipeline, card, rows, tmp_path_factory):
 def trained(clients, tmp_path_factory):
     """All products of a small training on the made-up clients, the model card and the model file included."""
     X, y = clients
-    frame = X.assign(**{schema.TARGET: y})
-    frame.insert(0, schema.ID, -np.arange(1, len(X) + 1))
+    frame = X.assign(**{credit.TARGET: y})
+    frame.insert(0, credit.ID, -np.arange(1, len(X) + 1))
     out = tmp_path_factory.mktemp("trained")
     grid = {"classifier__min_samples_leaf": [20, 40], "classifier__n_estimators": [5, 10]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.GRIDS, "small", grid)
-        training.train(Dataset(frame, "made up by the tests", "0" * 64, synthetic=True), out, "small", jobs=1)
+        patch.setitem(GRIDS, "small", (grid, None))
+        train(Dataset(frame, "made up by the tests", "0" * 64, synthetic=True), out, Options(jobs=1))
     write_report(out)
     known = decode_card((out / "card.json").read_bytes())
-    model = export(joblib.load(out / "pipeline.joblib"), known, X.to_numpy(np.float32), random_rows=1_000)[0]
+    model = export(joblib.load(out / "pipeline.joblib"), known, X.to_numpy(np.float64), made_up=1_000)[0]
     (out / "model.onnx").write_bytes(model)
     return out
 
@@ -87,48 +91,45 @@ def package(model_path, tmp_path_factory):
     return directory
 
 
-class _CurrentStdout:
-    """Standard output as it is when something is written: pytest puts another in its place for each test."""
-
-    def write(self, text):
-        return sys.stdout.write(text)
-
-    def flush(self):
-        sys.stdout.flush()
-
-
-_loads = itertools.count()
-
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.fixture
+def service(model):
+    """A service of the model file, with a log of its own."""
+    settings = read_settings({"POWERTOOLS_SERVICE_NAME": "tested-service", "POWERTOOLS_METRICS_NAMESPACE": "Tested"})
+    return Service(model, settings, Log(settings))
+
+
 @pytest.fixture(scope="module")
 def load_handler(model_path):
-    """Import a module of `lambda_fn` that acts at import, as a cold start would: ``load_handler("http_api")``.
+    """Import a door of `lambda_fn` as a cold start would: ``load_handler("queue", RESULTS_QUEUE_URL=...)``.
 
-    Environment variables may be given by name; `model_path` is the model unless ``MODEL_PATH`` is given. Whatever the
-    function logs comes out where the test's own prints do, so that `capsys` sees it.
+    Environment variables may be given by name; `model_path` is the model unless ``MODEL_PATH`` is given.
     """
     with pytest.MonkeyPatch.context() as patch:
 
         def load(name, **environment):
-            # Powertools keeps what it has set up for a service, from one load to the next.
-            defaults = {"MODEL_PATH": str(model_path), "POWERTOOLS_SERVICE_NAME": f"{name}-{next(_loads)}"}
-            for variable, value in (defaults | environment).items():
+            for variable, value in ({"MODEL_PATH": str(model_path)} | environment).items():
                 patch.setenv(variable, value)
-            # All that have the logger of an earlier load, too.
-            old = [
-                key for key, module in sys.modules.items() if key.startswith("lambda_fn.") and "logger" in vars(module)
-            ]
-            for module in {f"lambda_fn.{name}", *old}:
-                patch.delitem(sys.modules, module, raising=False)
-            module = importlib.import_module(f"lambda_fn.{name}")
-            module.logger.registered_handler.setStream(_CurrentStdout())
-            return module
+            patch.delitem(sys.modules, f"lambda_fn.{name}", raising=False)
+            return importlib.import_module(f"lambda_fn.{name}")
 
         yield load
+
+
+@pytest.fixture
+def output(capsys):
+    """What was written since: log lines, metric lines, and both as text."""
+
+    def output():
+        text = capsys.readouterr().out
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line], text
+
+    return output
 
 
 @pytest.fixture(scope="session")

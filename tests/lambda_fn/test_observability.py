@@ -1,15 +1,22 @@
 import json
-import re
-from pathlib import Path
+import os
+import subprocess
+import sys
+import time
 
 import jsonschema
-import numpy as np
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EVENT = json.loads((Path(__file__).parents[1] / "events" / "http_api_v2.json").read_text())
-ROW = json.loads(EVENT["body"])["instances"][0]
+from lambda_fn.card import Histogram
+from lambda_fn.faults import PayloadError
+from lambda_fn.observability import LEAST_ROWS, Log, Metrics, log_failure, logger
+from lambda_fn.service import Service
+from lambda_fn.settings import read_settings
+from linear_models import ROW as LINEAR_ROW
+from linear_models import linear_model
 
 # The embedded metric format, by its specification: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
 # CloudWatch_Embedded_Metric_Format_Specification.html
@@ -56,198 +63,221 @@ EMF = {
 }
 
 
-def http_event(body, path="/predict", method="POST"):
-    event = json.loads(json.dumps(EVENT))
-    event["rawPath"] = path
-    event["requestContext"]["http"]["method"] = method
-    return event | {"body": body if isinstance(body, str) else json.dumps(body)}
-
-
-@pytest.fixture
-def output(capsys):
-    """What was written since: log lines, metric lines, and both as text."""
-
-    def output():
-        text = capsys.readouterr().out
-        lines = [json.loads(line) for line in text.splitlines()]
-        return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line], text
-
-    return output
-
-
-@pytest.fixture(scope="module")
-def function(load_handler):
-    return load_handler("http_api", POWERTOOLS_SERVICE_NAME="tested-service", POWERTOOLS_METRICS_NAMESPACE="Tested")
-
-
-# --- logs -----------------------------------------------------------------------------------------------------------
-
-
-def test_log_line_identifies_invocation_and_model(load_handler, context, output):
-    function = load_handler("http_api")
-
-    function.handler(EVENT, context)
-    (first,), _, _ = output()
-    function.handler(EVENT, context)
-    (second,), _, _ = output()
-
-    assert first["correlation_id"] == EVENT["requestContext"]["requestId"]
-    assert first["function_request_id"] == context.aws_request_id
-    assert first["model_version"] == function._card.version
-    assert (first["level"], first["message"], first["status"]) == ("INFO", "POST /predict", 200)
-    assert first["milliseconds"] > 0
-    assert (first["cold_start"], second["cold_start"]) == (True, False)
-
-
-def test_every_kind_of_request_is_logged_under_its_own_id(function, context, output):
-    events = {
-        "http": http_event({"instances": [ROW]}),
-        "other": http_event("", "/secret-4711", "GET"),
-        "broken": {"requestContext": {}},
-        "direct": {"instances": [ROW]},
-    }
-    for name, event in events.items():
-        if "requestContext" in event and name != "broken":
-            event["requestContext"]["requestId"] = name
-
-    ids = {}
-    for name, event in events.items():
-        function.handler(event, context)
-        logs, _, _ = output()
-        ids[name] = {line.get("correlation_id") for line in logs}
-
-    assert ids == {"http": {"http"}, "other": {"other"}, "broken": {None}, "direct": {context.aws_request_id}}
-
-
-def test_unforeseen_failure_is_logged_by_type_and_place_alone(function, context, output, monkeypatch):
-    def fail(rows, **_):
-        raise ValueError(f"can't score {rows.tolist()}")
-
-    monkeypatch.setattr(function._model, "score", fail)
-
-    assert function.handler(http_event({"instances": [ROW]}), context)["statusCode"] == 500
-    function.handler({"instances": [ROW]}, context)
-
-    logs, _, text = output()
-    failures = [line for line in logs if line["level"] == "ERROR"]
-    assert [failure["error"] for failure in failures] == ["ValueError"] * 2
-    assert "test_observability.py" in failures[0]["traceback"][-1] and failures[0]["traceback"][-1].endswith(" fail")
-    assert "can't score" not in text and "50000" not in text
-
-
-def numbers(text):
-    return {float(token) for token in re.findall(r"-?\d+(?:\.\d+)?", text)}
-
-
-# Values that nothing else in a log line equals.
-SECRETS = st.integers(1_000_000, 16_000_000).filter(lambda value: value % 10)
-
-
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    secret=SECRETS,
-    wrong=st.sampled_from(["age", "sex", "pay_0", "none", "text", "name", "json", "repeat"]),
-    explain=st.booleans(),
-    path=st.sampled_from(["/predict", "direct", "/v2/models/credit-card-default/infer", "/{}", "/v2/models/{}/infer"]),
-)
-def test_no_value_reaches_a_log_line(function, context, output, secret, wrong, explain, path):
-    row = ROW | {"bill_amt_1": secret, "bill_amt_2": -secret, "limit_balance": secret}
-    row |= {"age": {"age": secret}, "sex": {"sex": secret}, "pay_0": {"pay_0": -secret}}.get(wrong, {})
-    row |= {"text": {"age": f"x{secret}"}, "name": {f"is {secret}": secret}}.get(wrong, {})
-    payload = {"instances": [row], "explain": explain}
-    body = json.dumps(payload)
-    if path.endswith("infer"):
-        tensor = {"name": "features", "datatype": "FP64", "shape": [1, len(row)], "data": list(row.values())}
-        body = json.dumps({"inputs": [tensor], "id": str(secret), "parameters": {"explain": explain}})
-    body = {"json": body[:-1], "repeat": body.replace('"sex"', '"age"')}.get(wrong, body)
-    output()
-
-    event = payload if path == "direct" else http_event(body, path.format(secret))
-    answer = function.handler(event, context)
-
-    assert answer.get("statusCode", answer.get("status", 200)) != 500
-    logs, metrics, text = output()
-    assert logs and metrics
-    assert not numbers(text) & {secret, -secret}
-    assert str(secret) not in json.dumps([line for line in logs])
-
-
-# --- metrics --------------------------------------------------------------------------------------------------------
+def names(line):
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    return [metric["Name"] for metric in directive["Metrics"]]
 
 
 def check_emf(line):
     """Hold a line to the specification, and to have what it announces."""
     jsonschema.Draft202012Validator(EMF).validate(line)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    for names in directive["Dimensions"]:
-        assert all(isinstance(line[name], str) and 0 < len(line[name]) <= 1024 for name in names)
-    for metric in directive["Metrics"]:
-        values = line[metric["Name"]]
-        values = values if isinstance(values, list) else [values]
-        assert 0 < len(values) <= 100
-        assert all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    assert len(json.dumps(line)) < 256 * 1024
+    for dimensions in directive["Dimensions"]:
+        assert all(isinstance(line[name], str) and 0 < len(line[name]) <= 1024 for name in dimensions)
+    for name in names(line):
+        assert name.isascii() and isinstance(line[name], (int, float)) and not isinstance(line[name], bool)
 
 
-def test_metrics_of_scored_rows(function, context, output, model, rows):
-    instances = rows[:250].to_dict("records")
+def predict(service, *instances, **fields):
+    body = json.dumps({"instances": instances} | fields).encode()
+    return service.predict(service.read(body), time.perf_counter()).predictions
 
-    function.handler(http_event({"instances": instances}), context)
 
-    _, lines, _ = output()
-    scores = model.score(rows[:250].to_numpy(np.float32))
-    for line in lines:
-        check_emf(line)
-        assert line["service"] == "tested-service" and line["model_version"] == model.card.version
-        (directive,) = line["_aws"]["CloudWatchMetrics"]
-        assert directive["Namespace"] == "Tested"
-        assert directive["Dimensions"] == [["service", "model_version"]]
-    first, *others = lines
-    assert {metric["Name"]: metric["Unit"] for metric in first["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == {
-        "RowsScored": "Count",
-        "RowsRefused": "Count",
-        "Latency": "Milliseconds",
-        "PredictedDefaultRate": "None",
-        "Probability": "None",
-    }
-    assert (first["RowsScored"], first["RowsRefused"]) == (250, 0)
-    assert first["PredictedDefaultRate"] == scores.label.mean()
-    assert first["Latency"] > 0
-    assert all("RowsScored" not in line for line in others)
-    probabilities = [value for line in lines for value in line["Probability"]]
-    assert probabilities == pytest.approx(scores.probability.tolist(), abs=5.1e-5)
+# --- logs -----------------------------------------------------------------------------------------------------------
+
+
+def test_log_line_identifies_invocation_and_service(service, context, output):
+    for correlation_id in ("first", None):
+        service.log.start_invocation(correlation_id, context)
+        logger.info("POST /predict", extra={"status": 200})
+
+    (first, second), _, _ = output()
+    assert list(first)[:4] == ["level", "location", "message", "timestamp"]  # as Powertools' Logger has them
+    assert (first["level"], first["message"], first["status"]) == ("INFO", "POST /predict", 200)
+    assert first["service"] == "tested-service"
+    assert first["function_request_id"] == context.aws_request_id
+    assert first["correlation_id"] == "first" and "correlation_id" not in second
+    assert (first["cold_start"], second["cold_start"]) == (True, False)
+
+
+def test_each_line_is_written_once_whoever_else_listens(service, output):
+    Log(read_settings({}))
+
+    logger.info("once")
+
+    assert len(output()[0]) == 1
+
+
+def test_lines_below_the_level_are_not_written(output):
+    Log(read_settings({"POWERTOOLS_LOG_LEVEL": "WARN"}))
+    logger.info("nothing")
+    logger.warning("something")
+
+    ((line,), _, _) = output()
+    assert line["message"] == "something"
+
+
+def test_arguments_and_tracebacks_go_powertools_own_way(service, output):
+    logger.info("with %s", "arguments")
+    try:
+        raise ValueError("a reason")
+    except ValueError:
+        logger.exception("failed")
+
+    (first, second), _, _ = output()
+    assert first["message"] == "with arguments" and second["exception_name"] == "ValueError"
+
+
+def test_unforeseen_failure_is_logged_by_type_and_place_alone(service, output):
+    def fail():
+        raise ValueError("the value is 4711")
+
+    try:
+        fail()
+    except ValueError as error:
+        log_failure("the request failed", error)
+
+    ((line,), _, text) = output()
+    assert line["error"] == "ValueError" and line["traceback"][-1].endswith(" fail")
+    assert "4711" not in text
 
 
 @pytest.mark.parametrize(
-    ("event", "refused"),
+    "environment",
     [
-        (http_event({"instances": [ROW, {}, {}]}), 3),
-        ({"instances": [ROW, {}, {}]}, 3),
-        (http_event("{"), 0),
-        (http_event("{}"), 0),
-        (
-            http_event(
-                {"inputs": [{"name": "features", "datatype": "FP32", "shape": [2, 24], "data": [0.5] * 48}]},
-                "/v2/models/credit-card-default/infer",
-            ),
-            2,
-        ),
+        {"AWS_LAMBDA_LOG_FORMAT": "JSON"},
+        {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "WARN", "POWERTOOLS_LOG_LEVEL": "INFO"},
+        {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "TRACE"},
+        {"AWS_LAMBDA_LOG_LEVEL": "FATAL", "POWERTOOLS_LOG_LEVEL": ""},
     ],
-    ids=["http", "direct", "no JSON", "no rows", "tensors"],
 )
-def test_metrics_of_refused_rows(function, context, output, event, refused):
-    function.handler(event, context)
+def test_opening_a_service_warns_of_nothing(environment, model_path):
+    script = (
+        "from lambda_fn.service import Service\n"
+        "from lambda_fn.settings import read_settings\n"
+        "Service.open(read_settings())\n"
+    )
+    environment = os.environ | environment | {"MODEL_PATH": str(model_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    ran = subprocess.run(
+        [sys.executable, "-W", "always", "-c", script], env=environment, capture_output=True, text=True
+    )
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_of_scored_rows(service, output, rows):
+    predictions = predict(service, *rows[:250].to_dict("records"))
+
+    _, (event, counts), _ = output()
+    for line in (event, counts):
+        check_emf(line)
+        assert line["service"] == "tested-service" and line["model_version"] == service.card.version
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "Tested" and directive["Dimensions"] == [["service", "model_version"]]
+    assert {metric["Name"]: metric["Unit"] for metric in event["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == {
+        "RowsScored": "Count",
+        "RowsRefused": "Count",
+        "Latency": "Milliseconds",
+    }
+    assert (event["RowsScored"], event["RowsRefused"]) == (250, 0) and event["Latency"] > 0
+    tenths = [min(int(prediction.probability * 10), 9) for prediction in predictions]
+    bands = [f"ProbabilityFrom0.{tenth}" for tenth in range(10)]
+    assert names(counts) == [*bands, "PredictedClass0", "PredictedClass1"]
+    assert [counts[band] for band in bands] == [tenths.count(tenth) for tenth in range(10)]
+    assert counts["PredictedClass1"] == sum(prediction.label for prediction in predictions)
+    assert counts["PredictedClass0"] + counts["PredictedClass1"] == 250
+
+
+def test_counts_wait_until_they_are_of_many_rows(service, output, rows):
+    instances = rows[: 2 * LEAST_ROWS].to_dict("records")
+
+    for instance in instances:
+        predict(service, instance)
+
+    _, lines, _ = output()
+    counts = [line for line in lines if "PredictedClass1" in line]
+    assert len(counts) == 2 and len(lines) - len(counts) == len(instances)
+    assert [sum(line[name] for name in names(line)[:10]) for line in counts] == [LEAST_ROWS, LEAST_ROWS]
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("regression", {"ValueBelow1000": 10, "ValueFrom1000": 20, "ValueFrom2000": 0}),
+        ("multiclass", {"PredictedClass0": 30, "PredictedClass1": 0, "PredictedClass2": 0}),
+    ],
+)
+def test_counts_of_other_tasks(task, expected, tmp_path, output):
+    (tmp_path / "model.onnx").write_bytes(linear_model(task))
+    service = Service.open(read_settings({"MODEL_PATH": str(tmp_path / "model.onnx")}))
+
+    predict(service, *[LINEAR_ROW] * 20, *[LINEAR_ROW | {"income": -1000}] * 10)
+
+    _, (_, counts), _ = output()
+    check_emf(counts)
+    assert {name: counts[name] for name in names(counts)} == expected
+
+
+def test_a_regression_without_a_histogram_has_no_counts(tmp_path, output):
+    (tmp_path / "model.onnx").write_bytes(linear_model("regression", histograms=(Histogram("income", (1.0,), (0, 1)),)))
+    service = Service.open(read_settings({"MODEL_PATH": str(tmp_path / "model.onnx")}))
+
+    predict(service, *[LINEAR_ROW] * LEAST_ROWS)
+
+    assert len(output()[1]) == 1
+
+
+def test_metrics_name_at_most_a_hundred(card, model, output):
+    card = msgspec.structs.replace(
+        model.card,
+        task="multiclass",
+        target=msgspec.structs.replace(card.target, classes=tuple(card.target.classes) * 60),
+    )
+    metrics = Metrics(card, read_settings({}))
+
+    assert len(metrics._counts.names) == 100
+
+
+def test_undelivered_outcomes_are_counted_for_an_alarm_that_knows_no_version(service, output):
+    service.metrics.undelivered(3)
 
     _, (line,), _ = output()
     check_emf(line)
-    assert line["RowsRefused"] == refused
-    assert "RowsScored" not in line and "Probability" not in line
-    assert line["Latency"] > 0
+    assert line["UndeliveredOutcomes"] == 3
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json", "/v2", "/nothing"])
-def test_reading_gives_no_metric(function, context, output, path):
-    function.handler(http_event("", path, "GET"), context)
+# --- neither values nor scores --------------------------------------------------------------------------------------
 
-    logs, metrics, _ = output()
-    assert len(logs) == 1 and metrics == []
+# Values that nothing else in a line equals.
+SECRETS = st.integers(1_000_000, 16_000_000).filter(lambda value: value % 10)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    secret=SECRETS,
+    wrong=st.sampled_from(["age", "sex", "pay_0", "none", "text", "name", "json", "id"]),
+    explain=st.booleans(),
+)
+def test_no_value_and_no_score_reaches_a_line(service, rows, output, secret, wrong, explain):
+    row = rows[:1].to_dict("records")[0] | {"bill_amt_1": secret, "bill_amt_2": -secret, "limit_balance": secret}
+    row |= {"age": {"age": secret}, "sex": {"sex": secret}, "pay_0": {"pay_0": -secret}}.get(wrong, {})
+    row |= {"text": {"age": f"x{secret}"}, "name": {f"is {secret}": secret}, "id": {"ID": secret}}.get(wrong, {})
+    body = json.dumps({"instances": [row], "explain": explain}).encode()
+    output()
+
+    started, scores = time.perf_counter(), []
+    try:
+        batch = service.read(body[:-1] if wrong == "json" else body)
+        scores = [prediction.probability for prediction in service.predict(batch, started).predictions]
+    except PayloadError as error:
+        service.refuse(error, started)
+        log_failure("refused", error)
+
+    _, metrics, text = output()
+    assert metrics and str(secret) not in text
+    assert not any(f"{score:.4f}"[1:6] in text for score in scores)

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ def test_nothing_need_be_set():
 
     assert settings.model_path == Path("model.onnx")
     assert (settings.service, settings.namespace) == ("serverless-onnx-inference", "OnnxInference")
-    assert settings.log_level == "INFO"
+    assert settings.log_level == logging.INFO
     assert settings.results_queue_url is None and settings.new_version is None
 
 
@@ -28,7 +29,7 @@ def test_lambdas_and_powertools_names_are_read():
     )
 
     assert settings.model_path == Path("/var/task/model.onnx")
-    assert (settings.service, settings.namespace, settings.log_level) == ("scores", "Bank", "DEBUG")
+    assert (settings.service, settings.namespace, settings.log_level) == ("scores", "Bank", logging.DEBUG)
     assert settings.results_queue_url == "https://sqs.example/results.fifo"
     assert settings.new_version.endswith(":2")
 
@@ -38,12 +39,29 @@ def test_model_may_lie_elsewhere(path, expected):
     assert read_settings({"LAMBDA_TASK_ROOT": "/var/task", "MODEL_PATH": path}).model_path == Path(expected)
 
 
-@pytest.mark.parametrize("level", ["", "verbose", "10"])
-def test_unknown_log_level_is_refused_with_those_allowed(level):
-    with pytest.raises(
-        ValueError, match=f"POWERTOOLS_LOG_LEVEL is '{level.upper()}'; allowed: {', '.join(LOG_LEVELS)}"
-    ):
-        read_settings({"POWERTOOLS_LOG_LEVEL": level})
+@pytest.mark.parametrize(
+    ("powertools", "lambdas", "level"),
+    [
+        ("WARN", None, logging.WARNING),
+        ("warning", "", logging.WARNING),
+        ("", None, logging.INFO),
+        (None, "TRACE", logging.DEBUG),
+        (None, "FATAL", logging.CRITICAL),
+        ("DEBUG", "WARN", logging.WARNING),
+        ("ERROR", "DEBUG", logging.ERROR),
+    ],
+)
+def test_log_level_is_powertools_or_lambdas_whichever_lets_less_through(powertools, lambdas, level):
+    environment = {"POWERTOOLS_LOG_LEVEL": powertools, "AWS_LAMBDA_LOG_LEVEL": lambdas}
+
+    assert read_settings({k: v for k, v in environment.items() if v is not None}).log_level == level
+
+
+@pytest.mark.parametrize("variable", ["POWERTOOLS_LOG_LEVEL", "AWS_LAMBDA_LOG_LEVEL"])
+@pytest.mark.parametrize("level", ["verbose", "10"])
+def test_unknown_log_level_is_refused_with_those_allowed(variable, level):
+    with pytest.raises(ValueError, match=f"{variable} is '{level}'; allowed: {', '.join(LOG_LEVELS)}"):
+        read_settings({variable: level})
 
 
 @pytest.mark.parametrize(
@@ -63,11 +81,11 @@ def test_trace_id_is_read_anew(monkeypatch, header, trace_id):
 
 
 def test_no_other_module_reads_the_environment():
-    """Only that of the model sets a variable, before the runtime is imported."""
-    modules = {path.name: path.read_text() for path in Path(lambda_fn.__file__).parent.glob("*.py")}
+    """Only that of the runtime sets a variable, before the library is loaded."""
+    folder = Path(lambda_fn.__file__).parent
+    modules = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.py")}
+    reading = {name for name, text in modules.items() if "os.environ" in text or "getenv" in text}
 
-    assert {name for name, text in modules.items() if "os.environ" in text or "getenv" in text} == {
-        "settings.py",
-        "model.py",
-    }
-    assert modules["model.py"].count("os.environ") == 1 and 'setdefault("ORT_DISABLE_TELEMETRY"' in modules["model.py"]
+    (setting,) = reading - {"settings.py"}
+    assert modules[setting].count("os.environ") == 1
+    assert 'os.environ.setdefault("ORT_DISABLE_TELEMETRY"' in modules[setting]

@@ -1,0 +1,1 @@
+"""Fitted trees of every library in one shape."""

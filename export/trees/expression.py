@@ -1,0 +1,223 @@
+"""What stands above ensembles: means of votes, calibrations, stacks; and how `predict` chooses a label.
+
+An expression's leaves are `Member`s: ensembles behind the transformers that they were fitted behind. `values` asks the
+same expression for its scores whatever a member's columns are: transformed ones, or raw ones after folding.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.trees.ensemble import Ensemble, Link, linked
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An ensemble, and the fitted steps between the raw table and its columns.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    steps : tuple of fitted transformers
+        In order; empty where the ensemble is on the raw columns.
+    gives : {"scores", "raw"}
+        Whether its link is applied.
+    """
+
+    ensemble: Ensemble
+    steps: tuple[Any, ...] = ()
+    gives: Literal["scores", "raw"] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The weighted mean of what several expressions give; the weights needn't add up to 1."""
+
+    of: tuple["Expression", ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An expression whose columns are some of several classes; the others have the probability 0."""
+
+    of: "Expression"
+    places: tuple[int, ...]
+    n_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Calibrators, each over one column of an expression, or one of all columns (``temperature``).
+
+    Attributes
+    ----------
+    of : Expression
+        Of two classes a single column: the positive one's probability, or its raw sum.
+    method : {"sigmoid", "isotonic", "temperature"}
+    calibrators : tuple of fitted calibrators
+        scikit-learn's own: ``predict`` of one column each.
+    places : tuple of int
+        The class that each calibrator speaks of.
+    n_classes : int
+    """
+
+    of: "Expression"
+    method: Literal["sigmoid", "isotonic", "temperature"]
+    calibrators: tuple[Any, ...]
+    places: tuple[int, ...]
+    n_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Some columns of an expression."""
+
+    of: "Expression"
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """``link(x @ coefficients.T + intercept)`` of the columns of several expressions, side by side.
+
+    Attributes
+    ----------
+    of : tuple of Expression
+    coefficients : ndarray of float64, shape (n_outputs, n_columns)
+    intercept : ndarray of float64, shape (n_outputs,)
+    link : Link
+    """
+
+    of: tuple["Expression", ...]
+    coefficients: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    link: Link
+
+
+Expression = Member | Mean | Placed | Calibrated | Columns | Linear
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How the model's own ``predict`` chooses a label.
+
+    ``largest`` is the class of the largest value, the first of equal ones. Of two classes ``above`` is the second where
+    its value exceeds the threshold, and ``at_least`` where it reaches it; ``of`` says which value: the score, or the
+    ensemble's raw sum.
+    """
+
+    rule: Literal["largest", "above", "at_least"]
+    threshold: float = 0.5
+    of: Literal["scores", "raw"] = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted model, read.
+
+    Attributes
+    ----------
+    expression : Expression
+        Gives a probability for each class, or one value.
+    classes : ndarray or None
+        The labels in the order of the probabilities; None for a regression.
+    decision : Decision or None
+        None for a regression.
+    """
+
+    expression: Expression
+    classes: NDArray[Any] | None
+    decision: Decision | None
+
+
+def members(expression: Expression) -> Iterator[Member]:
+    """Walk the ensembles of an expression, in the order in which `with_members` takes others in their place."""
+    match expression:
+        case Member():
+            yield expression
+        case Mean(of=parts) | Linear(of=parts):
+            for part in parts:
+                yield from members(part)
+        case Placed(of=part) | Calibrated(of=part) | Columns(of=part):
+            yield from members(part)
+
+
+def with_members(expression: Expression, others: Iterator[Member]) -> Expression:
+    """Put other ensembles in the place of an expression's own: folded ones, say."""
+    match expression:
+        case Member():
+            return next(others)
+        case Mean(of=parts) | Linear(of=parts):
+            return replace(expression, of=tuple(with_members(part, others) for part in parts))
+        case Placed(of=part) | Calibrated(of=part) | Columns(of=part):
+            return replace(expression, of=with_members(part, others))
+
+
+def values(expression: Expression, columns: Callable[[Member], NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Compute what an expression gives for rows.
+
+    Parameters
+    ----------
+    expression : Expression
+    columns : callable
+        The rows as a member's ensemble takes them, shape (n, n_columns).
+
+    Returns
+    -------
+    ndarray, shape (n, n_scores)
+    """
+    match expression:
+        case Member(ensemble=ensemble, gives=gives):
+            X = columns(expression)
+            return ensemble.raw(X) if gives == "raw" else ensemble.scores(X)
+        case Mean(of=parts, weights=weights):
+            found = np.array([values(part, columns) for part in parts])
+            return np.asarray(np.average(found, axis=0, weights=weights))
+        case Placed(of=part, places=places, n_classes=n_classes):
+            few = values(part, columns)
+            placed = np.zeros((len(few), n_classes), few.dtype)
+            placed[:, list(places)] = few
+            return placed
+        case Columns(of=part, places=places):
+            return values(part, columns)[:, list(places)]
+        case Calibrated(of=part):
+            return _calibrated(expression, values(part, columns))
+        case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
+            X = np.hstack([values(part, columns) for part in parts])
+            return linked(link, X @ coefficients.T + intercept)
+
+
+def _calibrated(node: Calibrated, found: NDArray[np.floating]) -> NDArray[np.floating]:
+    if node.method == "temperature":
+        return np.asarray(node.calibrators[0].predict(found))
+    given = np.zeros((len(found), node.n_classes))
+    for place, column, calibrator in zip(node.places, found.T, node.calibrators, strict=True):
+        given[:, place] = calibrator.predict(column)
+    if node.n_classes == 2:
+        given[:, 0] = 1 - given[:, 1]
+        return given
+    total = given.sum(axis=1, keepdims=True)
+    return np.divide(given, total, out=np.full_like(given, 1 / node.n_classes), where=total != 0)
+
+
+def labels(model: Model, columns: Callable[[Member], NDArray[np.floating]]) -> NDArray[Any]:
+    """Choose labels as the model's own ``predict`` does, shape (n,): elements of its classes."""
+    if model.classes is None or model.decision is None:
+        raise ValueError("a regression has no labels")
+    decision = model.decision
+    expression = model.expression
+    if decision.of == "raw":
+        if not isinstance(expression, Member):
+            raise ValueError("only a single ensemble has a raw sum")
+        expression = replace(expression, gives="raw")
+    found = values(expression, columns)
+    if decision.rule == "largest":
+        chosen = found.argmax(axis=1)
+    else:
+        second = found[:, -1]
+        chosen = (second > decision.threshold if decision.rule == "above" else second >= decision.threshold).astype(int)
+    return np.asarray(model.classes[chosen])
