@@ -54,6 +54,8 @@ _OF_FUNCTION = {
     "422": "Fields are missing, unknown or given twice, or values are not allowed; each is named",
     "500": "The function failed; its log has the reason",
 }
+_OF_PREDICT = ("400", "405", "413", "415", "422", "500")
+_OF_INFER = ("400", "404", "405", "413", "415", "500")
 
 
 def document(card: ModelCard) -> _Json:
@@ -140,7 +142,7 @@ def _predict(card: ModelCard) -> _Json:
             "required": True,
             "content": {_JSON: {"schema": _reference("PredictRequest"), "examples": examples}},
         },
-        "responses": {"200": _answer(Predictions)} | _gateway() | _problems("400", "405", "413", "415", "422", "500"),
+        "responses": {"200": _answer(Predictions)} | _gateway() | _problems(*_OF_PREDICT),
     }
 
 
@@ -191,7 +193,7 @@ def _infer(card: ModelCard, operation: str) -> _Json:
                 _BINARY: binary,
             },
         },
-        "responses": {"200": answer} | _gateway() | _errors("400", "404", "405", "413", "415", "500"),
+        "responses": {"200": answer} | _gateway() | _errors(*_OF_INFER),
     }
 
 
@@ -248,13 +250,14 @@ def _gateway() -> _Json:
 
 
 def _refusals() -> _Json:
-    refusals = {}
-    for status, meaning in _OF_GATEWAY.items():
-        refusals[f"Gateway{status}"] = _described(meaning, _JSON, "GatewayMessage")
-    for status, meaning in _OF_FUNCTION.items():
-        refusals[f"Problem{status}"] = _described(meaning, _PROBLEM, Problem.__name__)
-        refusals[f"Error{status}"] = _described(meaning, _JSON, InferError.__name__)
-    return refusals
+    def refusals(name: str, statuses: Iterable[str], meanings: _Json, media_type: str, schema: str) -> _Json:
+        return {f"{name}{status}": _described(meanings[status], media_type, schema) for status in statuses}
+
+    return (
+        refusals("Gateway", _OF_GATEWAY, _OF_GATEWAY, _JSON, "GatewayMessage")
+        | refusals("Problem", _OF_PREDICT, _OF_FUNCTION, _PROBLEM, Problem.__name__)
+        | refusals("Error", _OF_INFER, _OF_FUNCTION, _JSON, InferError.__name__)
+    )
 
 
 def _described(description: str, media_type: str, schema: str) -> _Json:
@@ -331,14 +334,31 @@ def _of_answers(card: ModelCard) -> _Json:
     own["reasons"]["description"] = "At most four, largest first, where asked for"
     for name, described in _scores(card).items():
         own[name] = described
-    reason = schemas[Reason.__name__]["properties"]
-    reason["family"] |= {"enum": [family.name for family in card.families]}
-    reason["feature"] |= {"enum": names, "description": "The family's feature that did most of it"}
-    reason["contribution"]["description"] = (
-        "By how much the family moved the score: its Shapley value against the reference profile"
-    )
-    reason["protected"]["description"] = "There where the law may forbid to decide by this family, such as age or sex"
+    schemas[Reason.__name__] = _reason(card, schemas[Reason.__name__])
     return {**schemas, "GatewayMessage": _object({"message": _STRING}, [])}
+
+
+def _reason(card: ModelCard, described: _Json) -> _Json:
+    """Say what the members of a reason can be."""
+    of_family = {"enum": [family.name for family in card.families]}
+    of_feature = {"enum": [feature.name for feature in card.features]}
+    texts = {
+        "family": of_family,
+        "reason": {"description": "What moved the score, in words for whom it is about"},
+        "feature": of_feature | {"description": "The family's feature that did most of it"},
+        "value": {
+            "description": "The row's value of that feature; left out for a category that the model doesn't know"
+        },
+        "contribution": {
+            "description": "By how much the family moved the score: its Shapley value against the reference profile"
+        },
+        "protected": {
+            "description": "True where the law may forbid to decide by this family, such as age or sex; else left out"
+        },
+    }
+    properties = {name: member | texts[name] for name, member in described["properties"].items()}
+    required = [name for name in described["required"] if name != "value"]
+    return described | {"properties": properties, "required": required}
 
 
 def _scores(card: ModelCard) -> _Json:

@@ -1,4 +1,4 @@
-"""From 1.29 on, onnxruntime writes a device id to disk and looks up a host as soon as it is loaded, unless told not to."""
+"""From 1.29 on, onnxruntime writes a device id and looks up a host as soon as it is loaded, unless told not to."""
 
 import os
 import subprocess
