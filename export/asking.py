@@ -153,7 +153,9 @@ class Asked:
         for place in np.unique(raw):
             domain, questions = self.domains[place], np.flatnonzero(raw == place)
             start = domain.values(np.array([domain.low])) if domain.listed is None else domain.listed
-            truth = self._truth(place, np.append(start, np.nan if domain.may_lack else start[0]), questions, column, holds)
+            truth = self._truth(
+                place, np.append(start, np.nan if domain.may_lack else start[0]), questions, column, holds
+            )
             for question, values in zip(questions.tolist(), truth.T, strict=True):
                 first[question] = values[0]
                 listed[question] = values[:-1] if domain.listed is not None else listed[question]

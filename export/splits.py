@@ -1,9 +1,9 @@
 """Fold what stands before the trees into their splits, so that each asks a raw column.
 
 A split asks one transformed column, and that hangs on one raw column. So it is a question about a raw value: a
-threshold, one value, a set, a direction for gaps. Where it is none of these (a band of numbers, several bands), the raw
-column gets `Bins`: numbered intervals, and the question becomes one about their numbers. A split that no legal value
-can change is left out.
+threshold, one value, a set, a direction for gaps. Where it is none of these (a band of numbers, several bands), the
+raw column gets `Bins`: numbered intervals, and the question becomes one about their numbers. A split that no legal
+value can change is left out.
 """
 
 from collections.abc import Sequence
@@ -14,29 +14,34 @@ from numpy.typing import NDArray
 
 from export.asking import Answer, Asked
 from export.domain import Domain
+from export.refusal import NotFoldable
 from export.trees.ensemble import Comparison, Ensemble, Trees
 
 # A longer set of whole numbers is asked for by interval.
 _MOST_MEMBERS = 1_000
+_MOST_INTERVALS = 300_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Numbered intervals of a raw column: as many edges as are below a value; -1 for a gap.
+    """Intervals of a raw column, each with a number; NaN for a gap.
 
     Attributes
     ----------
     raw : int
     edges : ndarray of float64
         In order; each is the last value of its interval.
+    numbers : ndarray of float64, shape (n_edges + 1,)
+        Whole ones, in an order in which most questions are thresholds: that of the transformed values.
     """
 
     raw: int
     edges: NDArray[np.float64]
+    numbers: NDArray[np.float64]
 
     def of(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Number the intervals of values."""
-        return np.where(np.isnan(value), -1.0, np.searchsorted(self.edges, value, side="left"))
+        """Give the numbers of the intervals that values are in."""
+        return np.where(np.isnan(value), np.nan, self.numbers[np.searchsorted(self.edges, value, side="left")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +104,37 @@ def fold(ensemble: Ensemble, asked: Asked) -> Folded:
         with np.errstate(over="ignore"):  # beyond float32: infinite
             return trees.holds(split[question], value.astype(ensemble.casts_to))
 
-    answers = asked.answers(trees.column[split], holds, _points(trees, split, asked))
-    bins = _bins(answers, asked.domains)
-    place = {own.raw: len(asked.domains) + number for number, own in enumerate(bins)}
-    edges = {own.raw: own.edges for own in bins}
-    tests = [
-        _binned(answer, asked.domains[answer.raw], place[answer.raw], edges[answer.raw])
-        if _needs_bins(answer, asked.domains[answer.raw])
-        else _test(answer, asked.domains[answer.raw])
-        for answer in answers
-    ]
+    column = trees.column[split]
+    answers = asked.answers(column, holds, _points(trees, split, asked))
+    tests = [_test(answer, asked.domains[answer.raw]) for answer in answers]
+    bins: list[Bins] = []
+    unsaid = np.array([test is None for test in tests], bool)
+    for place in np.unique(column[unsaid]):
+        questions = np.flatnonzero(unsaid & (column == place))
+        own, binned = _binned([answers[at] for at in questions], asked, len(asked.domains) + len(bins))
+        bins.append(own)
+        for at, test in zip(questions, binned, strict=True):
+            tests[at] = test
     folded = replace(
-        ensemble, trees=_rewritten(trees, tests, question_of), n_columns=len(asked.domains) + len(bins), casts_to="float64"
+        ensemble,
+        trees=_rewritten(trees, [test for test in tests if test is not None], question_of),
+        n_columns=len(asked.domains) + len(bins),
+        casts_to="float64",
     )
-    return Folded(folded, bins)
+    return Folded(folded, tuple(bins))
 
 
 def _questions(trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find a split for each different question, and the question of each split."""
     start, end = trees.members_start[:-1], trees.members_start[1:]
     sets: dict[bytes, int] = {}
-    which = [sets.setdefault(trees.members[low:high].tobytes(), len(sets)) for low, high in zip(start, end, strict=True)]
-    threshold = np.nan_to_num(trees.threshold)
-    parts = [trees.column, trees.comparison, trees.missing_is_true, np.array(which, np.int64), threshold.view(np.int64)]
-    _, split, question = np.unique(np.column_stack(parts).astype(np.int64), axis=0, return_index=True, return_inverse=True)
+    which = [
+        sets.setdefault(trees.members[low:high].tobytes(), len(sets)) for low, high in zip(start, end, strict=True)
+    ]
+    threshold = np.nan_to_num(trees.threshold).view(np.int64)
+    parts = [trees.column, trees.comparison, trees.missing_is_true, np.array(which), threshold]
+    table = np.array([part.astype(np.int64) for part in parts]).T
+    _, split, question = np.unique(table, axis=0, return_index=True, return_inverse=True)
     return split, question.ravel()
 
 
@@ -133,13 +145,6 @@ def _points(trees: Trees, split: NDArray[np.int64], asked: Asked) -> list[NDArra
         is_set = trees.comparison[place] == Comparison.MEMBER
         values[trees.column[place]] += trees.set_of(place).tolist() if is_set else [trees.threshold[place]]
     return asked.preimages(asked.stage, [np.unique(own) for own in values])
-
-
-def _needs_bins(answer: Answer, domain: Domain) -> bool:
-    """Tell whether no single comparison of numbers says what an answer does."""
-    if domain.listed is not None or len(answer.changes) < 2 or _is_one_value(answer):
-        return False
-    return not domain.is_whole or _smaller_set(answer, domain) is None
 
 
 def _is_one_value(answer: Answer) -> bool:
@@ -157,29 +162,31 @@ def _smaller_set(answer: Answer, domain: Domain) -> tuple[bool, tuple[float, ...
     return None
 
 
-def _bins(answers: Sequence[Answer], domains: Sequence[Domain]) -> tuple[Bins, ...]:
-    keys: dict[int, list[NDArray[np.int64]]] = {}
-    for answer in answers:
-        if _needs_bins(answer, domains[answer.raw]):
-            keys.setdefault(answer.raw, []).append(answer.changes)
-    return tuple(
-        Bins(raw, domains[raw].values(np.unique(np.concatenate(changes)))) for raw, changes in sorted(keys.items())
+def _binned(answers: Sequence[Answer], asked: Asked, column: int) -> tuple[Bins, list[_Test | bool]]:
+    """Give a number to each interval between the changes of a column's questions, and ask for that."""
+    raw = answers[0].raw
+    domain = asked.domains[raw]
+    edges = np.unique(np.concatenate([answer.changes for answer in answers]))
+    if len(edges) * len(answers) > _MOST_INTERVALS:
+        raise NotFoldable(
+            f"{len(answers):,} splits ask for bands of the column {asked.table.features[raw].name!r}: narrower limits "
+            "of its values may make thresholds of them"
+        )
+    last = np.append(edges, domain.high)
+    truth = np.array(
+        [(np.searchsorted(answer.changes, last, side="left") % 2 == 0) == answer.first for answer in answers]
     )
+    kinds, kind = np.unique(truth, axis=1, return_inverse=True)
+    # A threshold on the transformed value holds for the fewer intervals the lower it is: they are nested.
+    order = np.argsort(-kinds.sum(axis=0), kind="stable")
+    number = np.argsort(order)
+    numbers = np.arange(float(len(order)))
+    tests = [_among(column, numbers, own[order], answer.missing) for own, answer in zip(kinds, answers, strict=True)]
+    return Bins(raw, domain.values(edges), number[kind.ravel()].astype(np.float64)), tests
 
 
-def _binned(answer: Answer, domain: Domain, place: int, edges: NDArray[np.float64]) -> _Test | bool:
-    """Ask for the numbers of intervals; that of a gap is -1."""
-    last = np.append(edges, domain.values(np.array([domain.high])))
-    n_changes = np.searchsorted(answer.changes, domain.keys(last), side="left")
-    listed = np.arange(float(len(last)))
-    truth = (n_changes % 2 == 0) == answer.first
-    if answer.missing is not None:
-        listed, truth = np.append(-1.0, listed), np.append(answer.missing, truth)
-    return _among(place, listed, truth, None)
-
-
-def _test(answer: Answer, domain: Domain) -> _Test | bool:
-    """Say what a folded split asks of its raw column; or which way it always goes."""
+def _test(answer: Answer, domain: Domain) -> _Test | bool | None:
+    """Say what a folded split asks of its raw column, or which way it always goes; None if no one comparison does."""
     if domain.listed is not None:
         return _among(answer.raw, domain.listed, answer.listed, answer.missing)
     missing = bool(answer.missing)
@@ -193,8 +200,9 @@ def _test(answer: Answer, domain: Domain) -> _Test | bool:
     if _is_one_value(answer):
         value = float(domain.values(answer.changes)[1])
         return _Test(answer.raw, Comparison.EQ, value, (), not answer.first, missing)
-    found = _smaller_set(answer, domain)
-    assert found is not None  # else it has bins
+    found = _smaller_set(answer, domain) if domain.is_whole else None
+    if found is None:
+        return None
     return _Test(answer.raw, Comparison.MEMBER, np.nan, found[1], found[0], missing)
 
 
