@@ -47,7 +47,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def draw_card(source: Source, sample: Sample, *, name: str, threshold: float | None, with_reasons: bool = True) -> Card:
+def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool = True) -> Card:
     """Draw a card.
 
     Parameters
@@ -57,15 +57,13 @@ def draw_card(source: Source, sample: Sample, *, name: str, threshold: float | N
         At least one row that the model takes.
     name : str
         Of the model.
-    threshold : float, optional
-        From which probability on the label is the second; by default labels are those of the model's ``predict``.
     with_reasons : bool
         Whether features get families, so that the file explains its scores.
 
     Returns
     -------
     Card
-        No metrics.
+        No metrics; labels are those of the model's ``predict``.
     """
     X = sample.X
     if not len(X):
@@ -86,7 +84,7 @@ def draw_card(source: Source, sample: Sample, *, name: str, threshold: float | N
             str(sample.y.name) if sample.y is not None else "target",
             tuple(Class(label, str(label)) for label in source.classes),
         ),
-        decision=_decision(source, threshold),
+        decision=_decision(source),
         reference=reference,
         data=sample.data,
         metrics={},
@@ -243,18 +241,10 @@ def as_codes(feature: Feature, values: NDArray[np.float64]) -> Feature:
     return msgspec.structs.replace(feature, kind="code", codes=codes)
 
 
-def _decision(source: Source, threshold: float | None) -> Decision | None:
+def _decision(source: Source) -> Decision | None:
     if source.task == "regression":
-        if threshold is not None:
-            raise CardError("--threshold is for classifiers of two classes, and the model is a regressor")
         return None
-    if threshold is None:
-        return Decision("predict", None, "what the model's own predict does")
-    if source.task != "binary":
-        raise CardError(f"--threshold is for two classes, and the model has {len(source.classes)}")
-    if not 0.0 <= threshold <= 1.0:
-        raise CardError(f"the threshold {threshold} is not between 0 and 1")
-    return Decision("at_least", threshold, "chosen by who exported the model")
+    return Decision("predict", None, "what the model's own predict does")
 
 
 def _reference(source: Source, sample: Sample, features: tuple[Feature, ...]) -> Reference:

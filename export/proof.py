@@ -194,7 +194,9 @@ class _Questions:
         self.values: dict[int, NDArray[np.float64]] = {}
         self._truth: dict[int, NDArray[np.bool_]] = {}
         self._place, self.always = np.zeros(len(self.raw), np.int64), np.full(len(self.raw), -1)
-        turns = points(ensemble.trees, self._split, asked)
+        turns = [
+            np.union1d(*both) for both in zip(asked.stage.points, points(ensemble.trees, self._split, asked), strict=True)
+        ]
         for raw in np.unique(self.raw).tolist():
             here = np.flatnonzero(self.raw == raw)
             own = [turns[column] for column in np.unique(self._column[here])]
@@ -253,16 +255,18 @@ def _walk(theirs: Trees, ours: _File, asked: _Questions, root: Places) -> tuple[
     pairs, leaves = [np.empty((0, 3), np.int64)], [np.empty((0, 2), np.int64)]
     while len(place):
         # What always goes one way is not in the file.
-        always = np.where(place[:, 0] >= 0, asked.always[asked.of[np.maximum(place[:, 0], 0)]], -1) if len(asked.of) else -1
-        onward = np.where(always == 1, theirs.true[place[:, 0]], theirs.false[place[:, 0]]) if len(asked.of) else place[:, 0]
-        passed = np.broadcast_to(always, len(place)) >= 0
-        next_places = [np.column_stack([onward[passed], place[passed, 1]])]
-        here = place[~passed]
+        always = np.full(len(place), -1)
+        splits = np.flatnonzero(place[:, 0] >= 0)
+        always[splits] = asked.always[asked.of[place[splits, 0]]]
+        passed = place[always >= 0]
+        onward = np.where(always[always >= 0] == 1, theirs.true[passed[:, 0]], theirs.false[passed[:, 0]])
+        next_places = [np.column_stack([onward, passed[:, 1]])]
+        here = place[always < 0]
         if ((here[:, 0] < 0) != (here[:, 1] < 0)).any():
             raise ProofError("the file's trees have another structure than the model's")
         leaves.append(~here[here[:, 0] < 0])
         here = here[here[:, 0] >= 0]
-        question = asked.of[here[:, 0]] if len(here) else here[:, 0]
+        question = asked.of[here[:, 0]]
         if (other := ours.raw(here[:, 1]) != asked.raw[question]).any():
             wrong = int(np.argmax(other))
             raise ProofError(
@@ -311,11 +315,21 @@ def _agree(pairs: Places, ours: _File, asked: _Questions) -> None:
 
 
 def summation_bound(ensemble: Ensemble) -> float:
-    """Bound what the order of summation can change in an ensemble's raw sums."""
-    trees = ensemble.trees
-    n_terms = len(trees.root) + 1
-    gamma = n_terms * _ROUNDOFF / (1 - n_terms * _ROUNDOFF)
-    largest = np.abs(trees.weight).max(axis=1, initial=0.0)
-    by_tree = np.array([largest[leaves].max() for leaves in _leaves_by_tree(trees)])
-    size = by_tree.sum() + np.abs(ensemble.base).max(initial=0.0)
-    return float(2 * gamma * (size / len(by_tree) if ensemble.aggregation == "mean" else size))
+    """Bound by how much the raw sums of an ensemble, added in any order, can differ from the model's own."""
+    trees, n_terms = ensemble.trees, len(ensemble.trees.root) + 1
+    unit = (_ROUNDOFF, _ROUNDOFF if ensemble.sums_in == "float64" else 2.0**-24)
+    gamma = sum(n_terms * one / (1 - n_terms * one) for one in unit)
+    size = float(_largest_leaves(trees).sum() + np.abs(ensemble.base).max(initial=0.0))
+    return gamma * (size / max(len(trees.root), 1) if ensemble.aggregation == "mean" else size)
+
+
+def _largest_leaves(trees: Trees) -> NDArray[np.float64]:
+    """Give the size of each tree's largest leaf."""
+    sizes, largest = np.abs(trees.weight).max(axis=1, initial=0.0), np.zeros(len(trees.root))
+    place, tree = trees.root, np.arange(len(trees.root))
+    while len(place):
+        is_leaf = place < 0
+        np.maximum.at(largest, tree[is_leaf], sizes[~place[is_leaf]])
+        splits, tree = place[~is_leaf], np.tile(tree[~is_leaf], 2)
+        place = np.concatenate([trees.true[splits], trees.false[splits]])
+    return largest

@@ -89,8 +89,8 @@ def with_first_leaves(trees: Trees, weights: NDArray[np.float64]) -> Trees:
 
 
 def bins_node(bins: Sequence[Bins], rows: str, to: str) -> onnx.NodeProto:
-    """Number intervals of raw columns: ``rows`` [R, F] to ``to`` [R, n_bins], by one balanced tree for each."""
-    found = [_search_tree(own.edges) for own in bins]
+    """Give the numbers of intervals of raw columns: ``rows`` [R, F] to ``to`` [R, n_bins], by a search tree for each."""
+    found = [_search_tree(own.edges, own.numbers) for own in bins]
     trees = together(found, list(range(len(bins))))
     sizes = [int((tree.true >= 0).sum()) for tree in found]
     column = np.repeat([own.raw for own in bins], sizes).astype(np.int64)
@@ -98,18 +98,18 @@ def bins_node(bins: Sequence[Bins], rows: str, to: str) -> onnx.NodeProto:
 
 
 def interval_node(edges: NDArray[np.float64], value: str, to: str) -> onnx.NodeProto:
-    """Number the intervals of a value [R, 1]: how many edges are below it; -1 for NaN."""
-    return node(together([_search_tree(edges)], [0]), value, to)
+    """Tell how many edges are below a value [R, 1]."""
+    return node(together([_search_tree(edges, np.arange(len(edges) + 1.0))], [0]), value, to)
 
 
-def _search_tree(edges: NDArray[np.float64]) -> Nodes:
-    """Make a balanced tree whose leaf is the number of edges below a value, on column 0; -1 for NaN."""
+def _search_tree(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> Nodes:
+    """Make a balanced tree on column 0 whose leaves are the numbers of the intervals between edges; NaN for NaN."""
     rows: list[tuple[float, int, int, float]] = [(np.inf, 0, 0, 0.0)]  # threshold, children, weight
 
     def build(first: int, last: int) -> int:
         """Build the tree of intervals ``first`` to ``last``; return its place."""
         place = len(rows)
-        rows.append((np.nan, -1, -1, float(first)))
+        rows.append((np.nan, -1, -1, float(numbers[first])))
         if first < last:
             middle = (first + last) // 2
             rows[place] = float(edges[middle]), build(first, middle), build(middle + 1, last), 0.0
@@ -117,7 +117,7 @@ def _search_tree(edges: NDArray[np.float64]) -> Nodes:
 
     # The root parts numbers from NaN, which fails every comparison.
     rows[0] = np.inf, build(0, len(edges)), len(rows), 0.0
-    rows.append((np.nan, -1, -1, -1.0))
+    rows.append((np.nan, -1, -1, np.nan))
     threshold, true, false, weight = (np.array(part) for part in zip(*rows, strict=True))
     n_nodes = len(rows)
     return Nodes(
