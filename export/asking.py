@@ -153,7 +153,7 @@ class Asked:
         for place in np.unique(raw):
             domain, questions = self.domains[place], np.flatnonzero(raw == place)
             start = domain.values(np.array([domain.low])) if domain.listed is None else domain.listed
-            truth = self._truth(
+            truth = self.truth(
                 place, np.append(start, np.nan if domain.may_lack else start[0]), questions, column, holds
             )
             for question, values in zip(questions.tolist(), truth.T, strict=True):
@@ -187,7 +187,7 @@ class Asked:
             found[place] += [domain.values(keys), domain.values(np.minimum(keys + 1, domain.high))]
         return [np.unique(np.concatenate([np.empty(0), *own])) for own in found]
 
-    def _truth(
+    def truth(
         self,
         raw: int,
         value: NDArray[np.float64],
@@ -218,7 +218,7 @@ class Asked:
             here = np.unique(np.concatenate([points[own] for own in np.unique(column[questions])]))
             starts, ends = pieces(domain, here)
             edges = np.column_stack([starts, ends]).ravel()
-            truth = self._truth(place, domain.values(edges), questions, column, holds, stage)
+            truth = self.truth(place, domain.values(edges), questions, column, holds, stage)
             piece, which = np.nonzero(truth[0::2] != truth[1::2])
             low.append(starts[piece])
             high.append(ends[piece])

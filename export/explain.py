@@ -1,16 +1,21 @@
-"""Exact Shapley values of feature families, as part of the ONNX graph.
+"""Exact Shapley values of feature families, and each family's foremost feature, as part of the ONNX graph.
 
-For a row x, a reference profile r and families 1..G, let v(S) be the model's probability for the row that takes the
-features of the families in S from x and all others from r. The contribution of family g is its Shapley value
+For a row x, a reference profile r and families 1..G, let v(S) be the model's score for the row that takes the features
+of the families in S from x and all others from r. The contribution of family g is its Shapley value
 
     phi_g = sum over S without g of |S|! (G - |S| - 1)! / G!  *  (v(S + g) - v(S)),
 
 which a graph computes as one matrix product: score all 2^G mixes, multiply by a constant [2^G, G]. Contributions sum to
-v(all) - v(none), the probability less the reference's. Source: Shapley (1953); as explanation against one reference
+v(all) - v(none), the score less the reference's. Source: Shapley (1953); as explanation against one reference
 (interventional) profile, Lundberg & Lee (2017), arXiv:1705.07874, and Sundararajan & Najmi (2020), arXiv:1908.08474.
 
-An ``If`` on the input ``explain`` chooses between the rows as they are and all their mixes, before the one model in
-the graph, and a second one after it between reading the probabilities off and weighing them.
+A family's foremost feature is the one whose two single steps move the score most: from the row, how far the score falls
+when only this feature takes the reference's value; and from the reference, how far it rises when only this feature takes
+the row's. (They are the first and the last term of a Shapley value; both are needed, because features that say the same
+thing hide each other's first step.) A family of S > 1 features takes 2 S more mixes of each row.
+
+The mixes are made before the one model in the graph, and weighed after it: without ``explain`` there is one mix, the
+row as it is.
 """
 
 from collections.abc import Sequence
@@ -19,10 +24,11 @@ from math import factorial
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-# 2^12 mixes of a row are 4,096 rows to score, and 400 KB of constants.
-MAX_FAMILIES = 12
+from export.graph import BOOL, DOUBLE, INT64, Graph
+
+_LOWEST = float(np.finfo(np.float64).min)
 
 
 def masks(n_families: int) -> NDArray[np.bool_]:
@@ -46,96 +52,156 @@ def _kernel(n_families: int) -> list[float]:
     return [factorial(k) * factorial(n_families - k - 1) / factorial(n_families) for k in range(n_families)]
 
 
-def explained(
-    families: Sequence[int], reference: NDArray[np.float32], model: Sequence[onnx.NodeProto]
-) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Wrap the nodes of a model so that they also explain.
+class Explanation:
+    """Builds the nodes around a model that explain its scores.
 
     Parameters
     ----------
     families : sequence of int, length n_features
         Family of each feature, 0 to G - 1.
-    reference : ndarray of float32, shape (n_features,)
-        Reference profile.
-    model : sequence of NodeProto
-        Nodes that take ``rows`` float32 [R, n_features] to ``scores`` float32 [R, 1].
-
-    Returns
-    -------
-    nodes, initializers
-        Take ``features`` [N, n_features] and ``explain`` (bool) to ``probability`` [N] and ``contributions`` [N, G].
+    reference : ndarray of float64, shape (n_features,)
+        Reference profile; NaN is a missing value.
     """
-    n_families = max(families) + 1
-    if n_families > MAX_FAMILIES:
-        raise ValueError(
-            f"{n_families} families are {2**n_families} mixes for each row; at most {MAX_FAMILIES} families are "
-            "allowed: put related features into one family in the card"
+
+    def __init__(self, families: Sequence[int], reference: NDArray[np.float64]) -> None:
+        self._families = np.array(families, np.int64)
+        self._reference = reference
+        self._n_families = int(self._families.max()) + 1
+        sizes = np.bincount(self._families)
+        # Of a family of one, that one is foremost without any step.
+        self._stepping = np.flatnonzero(sizes[self._families] > 1)
+        self._n_subsets = 2**self._n_families
+        self.n_mixes = self._n_subsets + 2 * len(self._stepping)
+
+    def mix(self, graph: Graph) -> None:
+        """Take ``features`` [N, F] and ``explain`` to ``rows`` [N x m, F], where m is `n_mixes`, or 1."""
+        first = graph.constant("first", np.array([0]))
+        graph.constant("end", np.array([np.iinfo(np.int64).max]))
+        self._tables(graph)
+        graph.constant("reference", self._reference)
+        graph.constant("n_mixes", np.array([self.n_mixes]))
+        graph.constant("one", np.array([1]))
+        graph.add("Where", "explain", "n_mixes", "one", to="mixes_of_row")
+        graph.add("Slice", "mixes", first, "mixes_of_row", first, to="chosen_mixes")
+        graph.add("Unsqueeze", "features", "one", to="each")
+        graph.add("Where", "chosen_mixes", "each", "reference", to="mixed")
+        graph.add("Reshape", "mixed", graph.constant("by_row", np.array([-1, len(self._reference)])), to="rows")
+
+    def unmixed(self, graph: Graph, value: str, *, to: str) -> str:
+        """Keep what the model gives for the rows as they are, of what it gives for ``rows``: [N x m, K] to [N, K]."""
+        return graph.add("Slice", value, "first", "end", "first", "mixes_of_row", to=to)
+
+    def weigh(self, graph: Graph, scores: str, own_scores: str, n_scores: int) -> None:
+        """Take the model's scores [N x m, K] and those of the rows themselves [N, K] to what explains them.
+
+        Gives ``contributions`` [N, G] and ``foremost`` [N, G]. Of several scores, those of the class ``label`` [N] are
+        explained.
+        """
+        explained, plain = Graph(), Graph()
+        self._weigh(explained, scores, n_scores)
+        plain.constant("no_weights", np.zeros((n_scores, self._n_families)))
+        plain.add("MatMul", own_scores, "no_weights", to="no_contributions")
+        plain.cast("no_contributions", INT64, to="no_foremost")
+        graph.nodes.append(
+            helper.make_node(
+                "If",
+                ["explain"],
+                ["contributions", "foremost"],
+                then_branch=_branch("explained", explained, ("shapley", "leading")),
+                else_branch=_branch("plain", plain, ("no_contributions", "no_foremost")),
+            )
         )
-    size = 2**n_families
-    kernel = _kernel(n_families)
-    constants = {
-        "families": np.array(families, dtype=np.int64),
-        "powers": 2 ** np.arange(n_families, dtype=np.int64),
-        "last": np.array(size - 1, dtype=np.int64),
-        "down": np.array(-1, dtype=np.int64),
-        "kernel_within": np.array([0.0, *kernel]),
-        "kernel_without": -np.array([*kernel, 0.0]),
-        "reference": reference,
-        "no_weights": np.zeros((1, n_families), dtype=np.float32),
-        "second_axis": np.array([1], dtype=np.int64),
-        "by_row": np.array([-1, len(families)], dtype=np.int64),
-        "by_mix": np.array([-1, size], dtype=np.int64),
-        "flat": np.array([-1], dtype=np.int64),
-        "first": np.array(0, dtype=np.int64),
-    }
-    # `masks` and `weights` as nodes on constants: a runtime computes them once, at load, and the file stays small.
-    tables = [
-        helper.make_node("Range", ["last", "down", "down"], ["subsets"]),
-        helper.make_node("Unsqueeze", ["subsets", "second_axis"], ["subset_column"]),
-        helper.make_node("BitwiseAnd", ["subset_column", "powers"], ["bits"]),
-        helper.make_node("Cast", ["bits"], ["masks"], to=TensorProto.BOOL),
-        helper.make_node("Gather", ["masks", "families"], ["mixes"], axis=1),
-        helper.make_node("Cast", ["masks"], ["ones"], to=TensorProto.INT64),
-        helper.make_node("ReduceSum", ["ones", "second_axis"], ["sizes"], keepdims=1),
-        helper.make_node("Gather", ["kernel_within", "sizes"], ["within"]),
-        helper.make_node("Gather", ["kernel_without", "sizes"], ["without"]),
-        helper.make_node("Where", ["masks", "within", "without"], ["weights"]),
-    ]
-    mix = [
-        helper.make_node("Unsqueeze", ["features", "second_axis"], ["each"]),
-        helper.make_node("Where", ["mixes", "each", "reference"], ["mixed"]),
-        helper.make_node("Reshape", ["mixed", "by_row"], ["mixed_rows"]),
-    ]
-    keep = [helper.make_node("Identity", ["features"], ["plain_rows"])]
-    # In float64 the weighted probabilities cancel to their differences; in float32 an error of 1e-6 would remain.
-    weigh = [
-        helper.make_node("Reshape", ["scores", "by_mix"], ["mix_scores"]),
-        helper.make_node("Gather", ["mix_scores", "first"], ["full_scores"], axis=1),
-        helper.make_node("Cast", ["mix_scores"], ["mix_scores64"], to=TensorProto.DOUBLE),
-        helper.make_node("MatMul", ["mix_scores64", "weights"], ["shapley64"]),
-        helper.make_node("Cast", ["shapley64"], ["shapley"], to=TensorProto.FLOAT),
-    ]
-    read = [
-        helper.make_node("Reshape", ["scores", "flat"], ["plain_scores"]),
-        helper.make_node("MatMul", ["scores", "no_weights"], ["zeros"]),
-    ]
-    nodes = [
-        *tables,
-        _if(["rows"], _branch("mix", mix, ["mixed_rows"]), _branch("keep", keep, ["plain_rows"])),
-        *model,
-        _if(
-            ["probability", "contributions"],
-            _branch("weigh", weigh, ["full_scores", "shapley"]),
-            _branch("read", read, ["plain_scores", "zeros"]),
-        ),
-    ]
-    return nodes, [numpy_helper.from_array(value, name) for name, value in constants.items()]
+
+    def _tables(self, graph: Graph) -> None:
+        """Write `masks` and `weights` as nodes on constants: a runtime computes them once, at load."""
+        kernel = _kernel(self._n_families)
+        graph.constant("families", self._families)
+        graph.constant("powers", 2 ** np.arange(self._n_families))
+        last, down = graph.constant("last", np.array(self._n_subsets - 1)), graph.constant("down", np.array(-1))
+        graph.constant("kernel_within", np.array([0.0, *kernel]))
+        graph.constant("kernel_without", -np.array([*kernel, 0.0]))
+        graph.constant("second_axis", np.array([1]))
+        graph.add("Range", last, down, down, to="subsets")
+        graph.add("Unsqueeze", "subsets", "second_axis", to="subset_column")
+        graph.add("BitwiseAnd", "subset_column", "powers", to="bits")
+        graph.cast("bits", BOOL, to="masks")
+        graph.add("Gather", "masks", "families", to="family_mixes", axis=1)
+        graph.cast("masks", INT64, to="ones")
+        graph.add("ReduceSum", "ones", "second_axis", to="sizes", keepdims=1)
+        graph.add("Gather", "kernel_within", "sizes", to="within")
+        graph.add("Gather", "kernel_without", "sizes", to="without")
+        graph.add("Where", "masks", "within", "without", to="weights")
+        if not len(self._stepping):
+            graph.add("Identity", "family_mixes", to="mixes")
+            return
+        graph.constant("stepping", self._stepping)
+        graph.add("Unsqueeze", "stepping", "second_axis", to="stepping_column")
+        graph.add("Equal", "stepping_column", graph.constant("places", np.arange(len(self._families))), to="alone")
+        graph.add("Not", "alone", to="all_others")
+        graph.add("Concat", "family_mixes", "alone", "all_others", to="mixes", axis=0)
+
+    def _weigh(self, graph: Graph, scores: str, n_scores: int) -> None:
+        by_mix = graph.constant("by_mix", np.array([-1, self.n_mixes, *([n_scores] if n_scores > 1 else [])]))
+        mix_scores = graph.add("Reshape", scores, by_mix, to="mix_scores")
+        if n_scores > 1:
+            graph.add("Unsqueeze", "label", graph.constant("inner_axes", np.array([1, 2])), to="label_index")
+            shape = graph.constant("mix_shape", np.array([1, self.n_mixes, 1]))
+            graph.add("Expand", "label_index", shape, to="label_indices")
+            graph.add("GatherElements", mix_scores, "label_indices", to="label_scores", axis=2)
+            mix_scores = graph.add("Squeeze", "label_scores", graph.constant("last_axis", np.array([2])), to="of_label")
+        n_steps = len(self._stepping)
+        if not n_steps:
+            graph.add("MatMul", mix_scores, "weights", to="shapley")
+            self._expand_alone(graph)
+            return
+        graph.constant("parts", np.array([self._n_subsets, n_steps, n_steps]))
+        graph.nodes.append(
+            helper.make_node("Split", [mix_scores, "parts"], ["of_subsets", "of_one", "of_others"], axis=1)
+        )
+        graph.add("MatMul", "of_subsets", "weights", to="shapley")
+        graph.constant("ends", np.array([0, self._n_subsets - 1]))
+        graph.add("Gather", "of_subsets", "ends", to="of_ends", axis=1)
+        graph.nodes.append(helper.make_node("Split", ["of_ends"], ["of_row", "of_reference"], axis=1, num_outputs=2))
+        graph.add("Sub", "of_row", "of_others", to="last_step")
+        graph.add("Sub", "of_one", "of_reference", to="first_step")
+        graph.add("Add", "last_step", "first_step", to="steps")
+        # A feature that has the reference's value moves nothing, and is foremost only where none differs.
+        graph.add("Gather", "features", "stepping", to="stepping_values", axis=1)
+        of_reference = self._reference[self._stepping]
+        graph.add(
+            "Equal", "stepping_values", graph.constant("stepping_reference", of_reference), to="equal_to_reference"
+        )
+        same = "equal_to_reference"
+        if (missing := np.isnan(of_reference)).any():
+            graph.add("IsNaN", "stepping_values", to="stepping_missing")
+            graph.add("And", "stepping_missing", graph.constant("reference_missing", missing), to="both_missing")
+            same = graph.add("Or", same, "both_missing", to="same_as_reference")
+        graph.add("Where", same, graph.constant("lowest", _LOWEST), "steps", to="ranked")
+        # Each family's own features alone: [N, 1, S] to [N, G, S].
+        own = self._families[self._stepping] == np.arange(self._n_families)[:, None]
+        graph.add("Unsqueeze", "ranked", "second_axis", to="ranked_once")
+        graph.constant("own", own)
+        graph.add("Where", "own", "ranked_once", graph.constant("no_part", -np.inf), to="ranked_in_family")
+        graph.add("ArgMax", "ranked_in_family", to="place", axis=2, keepdims=0)
+        graph.add("Gather", "stepping", "place", to="stepping_leading")
+        alone, only = self._alone()
+        graph.constant("is_alone", alone)
+        graph.add("Where", "is_alone", graph.constant("only", only), "stepping_leading", to="leading")
+
+    def _alone(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Tell which families are of one feature, and which that is: shapes (G,)."""
+        sizes = np.bincount(self._families, minlength=self._n_families)
+        first = np.array([int(np.argmax(self._families == family)) for family in range(self._n_families)])
+        return sizes == 1, first
+
+    def _expand_alone(self, graph: Graph) -> None:
+        graph.constant("only", self._alone()[1])
+        graph.add("Shape", "shapley", to="shape")
+        graph.add("Expand", "only", "shape", to="leading")
 
 
-def _if(outputs: list[str], then_branch: onnx.GraphProto, else_branch: onnx.GraphProto) -> onnx.NodeProto:
-    return helper.make_node("If", ["explain"], outputs, then_branch=then_branch, else_branch=else_branch)
-
-
-def _branch(name: str, nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.GraphProto:
-    values = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in outputs]
-    return helper.make_graph(nodes, name, [], values)
+def _branch(name: str, graph: Graph, outputs: Sequence[str]) -> onnx.GraphProto:
+    values = [
+        helper.make_tensor_value_info(output, kind, None) for output, kind in zip(outputs, (DOUBLE, INT64), strict=True)
+    ]
+    return helper.make_graph(graph.nodes, name, [], values, graph.constants)

@@ -99,22 +99,22 @@ def fold(ensemble: Ensemble, asked: Asked) -> Folded:
         Gives the same score for every legal tensor row.
     """
     trees = ensemble.trees
-    split, question_of = _questions(trees)
+    split, question_of = questions(trees)
 
     def holds(question: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
         with np.errstate(over="ignore"):  # beyond float32: infinite
             return trees.holds(split[question], value.astype(ensemble.casts_to))
 
     column = trees.column[split]
-    answers = asked.answers(column, holds, _points(trees, split, asked))
+    answers = asked.answers(column, holds, points(trees, split, asked))
     tests = [_test(answer, asked.domains[answer.raw]) for answer in answers]
     bins: list[Bins] = []
     unsaid = np.array([test is None for test in tests], bool)
     for place in np.unique(column[unsaid]):
-        questions = np.flatnonzero(unsaid & (column == place))
-        own, binned = _binned([answers[at] for at in questions], asked, len(asked.domains) + len(bins))
+        which = np.flatnonzero(unsaid & (column == place))
+        own, binned = _binned([answers[at] for at in which], asked, len(asked.domains) + len(bins))
         bins.append(own)
-        for at, test in zip(questions, binned, strict=True):
+        for at, test in zip(which, binned, strict=True):
             tests[at] = test
     folded = replace(
         ensemble,
@@ -125,7 +125,7 @@ def fold(ensemble: Ensemble, asked: Asked) -> Folded:
     return Folded(folded, tuple(bins))
 
 
-def _questions(trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def questions(trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find a split for each different question, and the question of each split."""
     start, end = trees.members_start[:-1], trees.members_start[1:]
     sets: dict[bytes, int] = {}
@@ -139,7 +139,7 @@ def _questions(trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return split, question.ravel()
 
 
-def _points(trees: Trees, split: NDArray[np.int64], asked: Asked) -> list[NDArray[np.float64]]:
+def points(trees: Trees, split: NDArray[np.int64], asked: Asked) -> list[NDArray[np.float64]]:
     """Find the raw values around which a column of numbers reaches and passes what it is compared with for equality."""
     values: list[list[float]] = [[] for _ in asked.stage.raw]
     for place in split[np.isin(trees.comparison[split], (Comparison.EQ, Comparison.MEMBER))].tolist():

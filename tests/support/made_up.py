@@ -3,17 +3,18 @@
 import numpy as np
 import pandas as pd
 
-from lambda_fn.metadata import (
+from lambda_fn.card import (
     FORMAT_VERSION,
     Card,
+    Class,
     Code,
     Data,
+    Decision,
     Family,
     Feature,
     Histogram,
     Reference,
     Target,
-    Threshold,
 )
 from train import schema
 
@@ -63,13 +64,16 @@ def card_for(X, threshold=0.25, name="credit-card-default"):
         format_version=FORMAT_VERSION,
         name=name,
         description="Probability that a made-up client defaults next month",
+        task="binary",
         estimator="RandomForestClassifier",
         features=features,
         families=tuple(Family(f.name, f.title, f.reason) for f in schema.FAMILIES if f.name in used),
-        target=Target(schema.TARGET, "Default in the following month", ("no default", "default")),
-        threshold=Threshold(threshold, "chosen for the tests"),
+        target=Target(
+            schema.TARGET, "Default in the following month", (Class(0, "no default"), Class(1, "default"))
+        ),
+        decision=Decision("at_least", threshold, "chosen for the tests"),
         reference=Reference(tuple(X.median().round().tolist()), "median of the made-up clients"),
-        data=Data("made up by the tests", "", len(X), len(X), 0, 0.25, synthetic=True),
+        data=Data("made up by the tests", "", len(X), len(X), 0, synthetic=True, positive_rate=0.25),
         metrics={},
         decisions=(),
         histograms=(Histogram("age", (30.0, 50.0), (0.2, 0.4, 0.4)),),
