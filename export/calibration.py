@@ -7,13 +7,13 @@ steep as its points are close, but the sum that it is given has the last bit rig
 from typing import Any
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from export import tree_ensemble
 from export.graph import INT64, Graph
-from export.trees.ensemble import Comparison, Trees
+
+# What scikit-learn adds to a probability before it takes the logarithm.
+_LEAST_PROBABILITY = 1e-12
 
 
 def slope(calibrator: Any) -> float:
@@ -34,6 +34,19 @@ def write(graph: Graph, calibrator: Any, value: str, name: str) -> str:
     return graph.add("Sigmoid", f"{name}_logit", to=name)
 
 
+def write_temperature(graph: Graph, calibrator: Any, value: str, name: str, *, are_logits: bool, is_single: bool) -> str:
+    """Put a temperature behind values [R, K]: the softmax of their logits times a number; ``name`` is [R, n_classes]."""
+    logits = value
+    if not are_logits:
+        graph.add("Add", value, graph.constant(f"{name}_least", _LEAST_PROBABILITY), to=f"{name}_shifted")
+        logits = graph.add("Log", f"{name}_shifted", to=f"{name}_logits")
+    elif is_single:
+        graph.add("Neg", value, to=f"{name}_first")
+        logits = graph.add("Concat", f"{name}_first", value, to=f"{name}_logits", axis=1)
+    graph.add("Mul", logits, graph.constant(f"{name}_factor", float(calibrator.beta_)), to=f"{name}_scaled")
+    return graph.add("Softmax", f"{name}_scaled", to=name, axis=1)
+
+
 def _isotonic(graph: Graph, calibrator: IsotonicRegression, value: str, name: str) -> str:
     """Find the two points that a value lies between, by a search tree, and go the straight line between them."""
     x = calibrator.X_thresholds_.astype(np.float64)
@@ -42,44 +55,10 @@ def _isotonic(graph: Graph, calibrator: IsotonicRegression, value: str, name: st
         x, y = np.array([x[0], np.nextafter(x[0], np.inf)]), np.repeat(y, 2)
     low, high = graph.constant(f"{name}_low", x[0]), graph.constant(f"{name}_high", x[-1])
     graph.add("Clip", value, low, high, to=f"{name}_clipped")
-    graph.nodes.append(_search_tree(x[1:-1], f"{name}_clipped", f"{name}_found"))
+    graph.nodes.append(tree_ensemble.interval_node(x[1:-1], f"{name}_clipped", f"{name}_found"))
     graph.cast(f"{name}_found", INT64, to=f"{name}_bin")
     for part, table in (("x", x[:-1]), ("y", y[:-1]), ("slope", np.diff(y) / np.diff(x))):
         graph.add("Gather", graph.constant(f"{name}_table_of_{part}", table), f"{name}_bin", to=f"{name}_{part}")
     graph.add("Sub", f"{name}_clipped", f"{name}_x", to=f"{name}_step")
     graph.add("Mul", f"{name}_step", f"{name}_slope", to=f"{name}_rise")
     return graph.add("Add", f"{name}_rise", f"{name}_y", to=name)
-
-
-def _search_tree(edges: NDArray[np.float64], value: str, to: str) -> onnx.NodeProto:
-    """Make one balanced tree whose leaf is the number of edges below a value."""
-    order: list[int] = []
-    children: list[tuple[int, int]] = []
-
-    def build(first: int, last: int) -> int:
-        """Build the tree of bins ``first`` to ``last``; return its place."""
-        if first == last:
-            return ~first
-        middle, place = (first + last) // 2, len(order)
-        order.append(middle)
-        children.append((0, 0))
-        children[place] = build(first, middle), build(middle + 1, last)
-        return place
-
-    root = build(0, len(edges))
-    true, false = np.array(children, np.int64).reshape(-1, 2).T
-    n_splits = len(order)
-    trees = Trees(
-        column=np.zeros(n_splits, np.int64),
-        comparison=np.full(n_splits, Comparison.LEQ, np.uint8),
-        threshold=edges[np.array(order, np.int64)],
-        members=np.empty(0),
-        members_start=np.zeros(n_splits + 1, np.int64),
-        missing_is_true=np.zeros(n_splits, bool),
-        true=true,
-        false=false,
-        root=np.array([root]),
-        weight=np.arange(len(edges) + 1, dtype=np.float64)[:, None],
-        output=np.array([0]),
-    )
-    return tree_ensemble.node(trees, value, to)

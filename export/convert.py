@@ -52,7 +52,7 @@ def convert(expression: Expression, card: Card, cut: Cut | None = None) -> onnx.
     graph, explanation = Graph(), _explanation(card)
     if explanation:
         explanation.mix(graph)
-    arithmetic = Arithmetic(graph, "rows" if explanation else "features")
+    arithmetic = Arithmetic(graph, "rows" if explanation else "features", expression)
 
     def own(value: str, to: str) -> str:
         """Keep what was computed of the rows themselves."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bits import from_key, to_key
+from export.ordered import from_key, to_key
 from export.convert import Cut
 from export.trees.ensemble import Link, linked
 from export.trees.expression import Calibrated, Columns, Expression, Member, Model

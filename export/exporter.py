@@ -1,20 +1,25 @@
 """Turn a fitted model into a model file that is proved equal to it."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
+import pandas as pd
 from numpy.typing import NDArray
 
 from export import proof, witness
+from export.asking import Asked
+from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
-from export.fold import fold
-from export.source import Source
+from export.source import Source, Subject
+from export.splits import fold
+from export.table import Table
+from export.trees.expression import Member, Model, members, with_members
 from export.witness import Served
 from lambda_fn.card import (
     METADATA_KEY,
@@ -31,10 +36,12 @@ from lambda_fn.card import (
 
 GOLDEN_ROWS = 16
 TOLERANCE = 1e-12
+# Boosters that add float32 numbers round at each step; the file adds them in float64.
+FLOAT32_TOLERANCE = 1e-6
 
 
 def export(
-    fitted: Any, card: Card, sample: NDArray[np.float64], made_up: int = witness.MADE_UP_ROWS
+    fitted: Any, card: Card, sample: Any = None, made_up: int = witness.MADE_UP_ROWS
 ) -> tuple[bytes, dict[str, Any]]:
     """Convert a fitted model, prove the result, and put the card into it.
 
@@ -44,8 +51,8 @@ def export(
         Fitted classifier or regressor, or a pipeline that ends in one.
     card : Card
         What is known of it.
-    sample : ndarray of float64, shape (n, n_features)
-        Rows to bear witness beside the made-up ones; may be empty.
+    sample : DataFrame or ndarray, optional
+        Rows to bear witness beside the made-up ones, as the model takes them: columns in the card's order.
     made_up : int
         How many made-up rows bear witness.
 
@@ -60,81 +67,159 @@ def export(
         Where the file would differ from the model.
     CardError
         Where card and model don't fit together.
+    NotFoldable
+        Where the model is not made of trees on single columns.
     """
-    source = Source(fitted, card)
+    source = Source(fitted)
     _check(source, card)
-    folded = fold(source, source.model.expression)
-    cut = _cut(source, card, folded)
-    graph = convert(folded, card, cut)
+    frame = _frame(source, card, sample)
+    subject = Subject(source, card, Table(card.features, frame if source.names is not None else frame.to_numpy()))
+    folded = _fold(subject)
+    cut = _cut(folded.model, card)
+    graph = convert(folded.model.expression, card, cut)
     onnx.checker.check_model(graph, full_check=True)
     served = Served(graph.SerializeToString(deterministic=True), card)
-    report: dict[str, Any] = {"method": "exact"} | proof.prove(source, folded, graph)
-    report["bound"] = proof.bound(folded)
+    report: dict[str, Any] = {"method": "exact"} | _prove(folded, graph)
 
-    rows = witness.made_up_rows(card, proof.edges(folded, len(card.features)), made_up)
-    witnesses = {"made up": rows} | ({"sample": sample} if len(sample) else {})
+    rows = witness.made_up_rows(card, folded.domains, _edges(folded), made_up)
+    witnesses = {"made up": rows} | ({"sample": tensor(card.features, frame)} if len(frame) else {})
     report["witnesses"] = {
-        name: witness.compare(source, served, card, X, TOLERANCE, name) for name, X in witnesses.items()
+        name: witness.compare(subject, served, X, folded.tolerance, name) for name, X in witnesses.items()
     }
     if card.families:
         explained = witnesses.get("sample", rows)
         chosen = np.linspace(0, len(explained) - 1, num=min(witness.EXPLAINED_ROWS, len(explained)), dtype=int)
-        report["contributions"] = witness.compare_contributions(source, served, card, explained[chosen], TOLERANCE)
-    complete = _complete(source, card, report, _golden(source, card, rows))
+        report["contributions"] = witness.compare_contributions(subject, served, explained[chosen], folded.tolerance)
+    complete = _complete(subject, report, _golden(subject, rows))
     digest = hashlib.sha256(graph.SerializeToString(deterministic=True) + serving_part(card))
     complete = msgspec.structs.replace(complete, version=digest.hexdigest()[:12])
     graph.metadata_props.add(key=METADATA_KEY, value=encode(complete).decode())
     return with_checksum(graph.SerializeToString(deterministic=True)), report | {"model_version": complete.version}
 
 
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """A model on raw columns, and what it was folded from.
+
+    Attributes
+    ----------
+    model : Model
+    fitted : tuple of Member
+        The ensembles as they were fitted, in order.
+    asked : tuple of Asked
+        The fitted transformers before each.
+    """
+
+    model: Model
+    fitted: tuple[Member, ...]
+    asked: tuple[Asked, ...]
+
+    @property
+    def domains(self) -> list[Any]:
+        """The legal values of each feature."""
+        return self.asked[0].domains
+
+    @property
+    def tolerance(self) -> float:
+        """By how much the file's scores may differ."""
+        return FLOAT32_TOLERANCE if any(one.ensemble.sums_in == "float32" for one in self.fitted) else TOLERANCE
+
+
 def _check(source: Source, card: Card) -> None:
     """Refuse a card that isn't this model's."""
     names = [feature.name for feature in card.features]
-    fitted = list(getattr(source.fitted, "feature_names_in_", names))
-    if names != fitted or len(names) != source.fitted.n_features_in_:
+    fitted = source.names if source.names is not None else names
+    if names != fitted or len(names) != source.n_features:
         raise CardError(f"the card's features {names} are not those that the model was fitted with: {fitted}")
     classes = [one.value for one in card.target.classes]
     if classes != source.classes:
         raise CardError(f"the card's classes are {classes}, and the model's {source.classes}")
 
 
-def _cut(source: Source, card: Card, folded: Any) -> Cut | None:
+def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
+    """Give the sample, or a table of numbers without rows, as a frame with the card's names."""
+    names = source.names if source.names is not None else [feature.name for feature in card.features]
+    if sample is None:
+        return pd.DataFrame(np.empty((0, len(names))), columns=names)
+    return sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(sample, columns=names)
+
+
+def _fold(subject: Subject) -> _Folded:
+    model = subject.source.model
+    fitted = tuple(members(model.expression))
+    seen: dict[tuple[int, ...], Asked] = {}
+    asked = tuple(
+        seen.setdefault(tuple(map(id, member.steps)), Asked(member.steps, subject.table)) for member in fitted
+    )
+    folded = [fold(member.ensemble, before) for member, before in zip(fitted, asked, strict=True)]
+    others = [replace(one, ensemble=of.ensemble, steps=of.bins) for one, of in zip(fitted, folded, strict=True)]
+    return _Folded(replace(model, expression=with_members(model.expression, iter(others))), fitted, asked)
+
+
+def _cut(model: Model, card: Card) -> Cut | None:
     if card.task != "binary" or card.decision is None:
         return None
     try:
-        return find_cut(replace(source.model, expression=folded), card.decision)
+        return find_cut(model, card.decision)
     except NoCutError:
         return None
 
 
-def _golden(source: Source, card: Card, rows: NDArray[np.float64]) -> Golden:
+def _prove(folded: _Folded, graph: onnx.ModelProto) -> dict[str, Any]:
+    proofs = [
+        proof.prove(number, member, asked, graph)
+        for number, (member, asked) in enumerate(zip(folded.fitted, folded.asked, strict=True))
+    ]
+    counts: dict[str, int] = {}
+    for one in proofs:
+        for name, count in one["splits_by_feature"].items():
+            counts[name] = counts.get(name, 0) + count
+    sums = {name: sum(one[name] for one in proofs) for name in ("trees", "splits", "leaves")}
+    bound = max(proof.summation_bound(member.ensemble) for member in folded.fitted)
+    return sums | {"splits_by_feature": counts, "bound": bound}
+
+
+def _edges(folded: _Folded) -> list[NDArray[np.float64]]:
+    """List for each feature the values at which the file's splits change sides."""
+    found: list[list[NDArray[np.float64]]] = [[np.empty(0)] for _ in folded.domains]
+    for member in members(folded.model.expression):
+        trees = member.ensemble.trees
+        for column in range(len(found)):
+            found[column].append(trees.threshold[trees.column == column])
+        for bins in member.steps:
+            found[bins.raw].append(bins.edges)
+    every = [np.unique(np.concatenate(own)) for own in found]
+    return [own[np.isfinite(own)] for own in every]
+
+
+def _golden(subject: Subject, rows: NDArray[np.float64]) -> Golden:
     """Choose made-up rows alone: the file must not carry a client's data."""
     X = rows[np.linspace(0, len(rows) - 1, num=min(GOLDEN_ROWS, len(rows)), dtype=int)]
-    scores = witness.positive(source.scores(X), card)
-    labels = witness.expected_labels(source, card, X, scores)
+    scores = subject.scores(X)
     return Golden(
         tuple(tuple(None if np.isnan(value) else value for value in row) for row in X.tolist()),
-        tuple(map(tuple, scores.tolist())),
-        tuple(labels.tolist()) if card.decision else (),
+        tuple(map(tuple, scores.reshape(len(X), -1).tolist())),
+        tuple(subject.labels(X, scores).tolist()) if subject.card.decision else (),
     )
 
 
-def _complete(source: Source, card: Card, report: dict[str, Any], golden: Golden) -> ModelCard:
-    reference = witness.positive(source.scores(source.reference[None]), card)[0]
-    libraries = {name: version(name) for name in ("onnx", "onnxruntime")}
+def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> ModelCard:
+    reference = subject.scores(subject.reference[None])
+    card, libraries = subject.card, {name: version(name) for name in ("onnx", "onnxruntime")}
+    witnesses = report["witnesses"].values()
     return ModelCard(
         **msgspec.structs.asdict(card) | {"libraries": card.libraries | libraries},
         version="",
         checksum=NO_CHECKSUM,
-        reference_scores=tuple(reference.tolist()),
+        reference_scores=tuple(reference.ravel().tolist()),
         parity=Parity(
             method=report["method"],
             splits=report.get("splits", 0),
             bound=report.get("bound"),
             band=0.0,
-            rows=sum(one["rows"] for one in report["witnesses"].values()),
-            max_difference=max(one["max_difference"] for one in report["witnesses"].values()),
-            labels_differing=sum(one["labels_differing"] for one in report["witnesses"].values()),
+            rows=sum(one["rows"] for one in witnesses),
+            max_difference=max(one["max_difference"] for one in witnesses),
+            labels_differing=sum(one["labels_differing"] for one in witnesses),
         ),
         golden=golden,
     )

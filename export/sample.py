@@ -1,127 +1,100 @@
-"""Draw a model card from a sample table, for a pipeline that comes with none."""
+"""Read a sample table: the rows that a model is shown with, as it takes them."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
-from export.explain import MAX_FAMILIES
-from lambda_fn.metadata import (
-    FORMAT_VERSION,
-    Card,
-    CardError,
-    Data,
-    Family,
-    Feature,
-    Histogram,
-    Reference,
-    Target,
-    Threshold,
-)
-
-_LARGEST = float(np.finfo(np.float32).max)
+from export.source import Source
+from lambda_fn.card import CardError, Data
 
 
-def read_sample(path: Path, features: list[str] | None, target: str | None) -> tuple[pd.DataFrame, pd.Series | None]:
-    """Read a CSV table: its feature columns (all but the target where no names are given), and the target.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows that a model is shown with.
 
-    Raises
-    ------
-    CardError
-        Naming a column that is missing or not numeric.
+    Attributes
+    ----------
+    X : DataFrame
+        The model's columns, in its order.
+    y : Series or None
+        The target's column, where it is known.
+    data : Data
+        Where they came from.
     """
-    table = pd.read_csv(path)
-    if target is not None and target not in table:
-        raise CardError(f"{path} has no column {target!r}; its columns are {list(table.columns)}")
-    names = features if features is not None else [name for name in table if name != target]
-    if missing := [name for name in names if name not in table]:
-        raise CardError(f"{path} lacks the columns {missing}, which the pipeline was fitted with")
-    X = table[names]
-    for name in names:
-        if not pd.api.types.is_numeric_dtype(X[name]) or not (X[name].abs() <= _LARGEST).all():
-            raise CardError(f"{path}: column {name!r} holds a value that is missing or no number that float32 can hold")
-    return X, None if target is None else table[target]
+
+    X: pd.DataFrame
+    y: pd.Series | None
+    data: Data
 
 
-def draw_card(path: Path, pipeline: Pipeline, target: str) -> Card:
-    """Draw a card: training ranges, families, reference profile and histograms come from the sample's columns.
+def read_sample(path: Path, source: Source, target: str | None) -> Sample:
+    """Read a CSV table of a model's columns, and perhaps its target's.
 
     Parameters
     ----------
     path : Path
-        CSV table with the pipeline's features and the target, 0 or 1.
-    pipeline : Pipeline
-        Fitted; names the features, in order.
-    target : str
+    source : Source
+        Names the columns; a model that was fitted on arrays takes all but the target's, in their order.
+    target : str or None
         Name of the target's column.
 
-    Returns
-    -------
-    Card
-        Threshold 0.5, no metrics. Each feature is a family of its own; beyond 12 of them, features whose names differ
-        only in a trailing number share one.
+    Raises
+    ------
+    CardError
+        Naming a column that is missing, or saying what the model can't take.
     """
-    names = getattr(pipeline, "feature_names_in_", None)
-    X, y = read_sample(path, None if names is None else list(names), target)
-    assert y is not None
-    if set(y.unique()) != {0, 1}:
-        raise CardError(f"{path}: column {target!r} must hold 0 and 1, both at least once")
-    family = {name: name for name in X}
-    if len(family) > MAX_FAMILIES:
-        family = {name: name.rstrip("0123456789").rstrip("_") or name for name in X}
-    if len(set(family.values())) > MAX_FAMILIES:
+    try:
+        table = pd.read_csv(path, float_precision="round_trip")
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
+        raise CardError(f"{path} can't be read as a CSV table: {error}") from error
+    if target is not None and target not in table:
+        raise CardError(f"{path} has no column {target!r}; its columns are {list(table.columns)}")
+    names = source.names if source.names is not None else [name for name in table if name != target]
+    if missing := [name for name in names if name not in table]:
+        raise CardError(f"{path} lacks the columns {missing}, which the model was fitted with")
+    if len(names) != source.n_features:
+        raise CardError(f"{path} has {len(names)} columns beside the target, and the model takes {source.n_features}")
+    y = None if target is None else table[target]
+    if y is not None and source.classes and not set(y.dropna().unique()) & set(source.classes):
         raise CardError(
-            f"{len(set(family.values()))} families of features; at most {MAX_FAMILIES} are allowed: pass --card with "
-            "a card that groups them"
+            f"{path}: column {target!r} holds {sorted(map(str, y.dropna().unique()))[:10]}, and the model's classes are "
+            f"{source.classes}"
         )
-    whole = {name: bool((X[name] % 1 == 0).all()) for name in X}
-    features = tuple(
-        Feature(
-            name=name,
-            title=name,
-            description=name,
-            kind="number",
-            family=family[name],
-            reason=name,
-            minimum=-_LARGEST,
-            maximum=_LARGEST,
-            training_minimum=float(X[name].min()),
-            training_maximum=float(X[name].max()),
-        )
-        for name in X
+    X = _as_taken(source, table[names], path)
+    share = None
+    if y is not None and source.task == "binary":
+        share = float((y == source.classes[1]).mean())
+    data = Data(
+        source=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        rows=len(table),
+        training_rows=len(table),
+        test_rows=0,
+        synthetic=False,
+        positive_rate=share,
     )
-    negatives = X[y == 0]
-    median = negatives.median()
-    profile = tuple(float(np.rint(median[name]) if whole[name] else median[name]) for name in X)
-    return Card(
-        format_version=FORMAT_VERSION,
-        name=path.stem,
-        description=f"{type(pipeline[-1]).__name__} for {target}",
-        estimator=type(pipeline[-1]).__name__,
-        features=features,
-        families=tuple(Family(name, name, name) for name in dict.fromkeys(family.values())),
-        target=Target(target, target, ("0", "1")),
-        threshold=Threshold(0.5, "0.5, as no other was asked for"),
-        reference=Reference(profile, "median of the sample's rows with target 0"),
-        data=Data(
-            source=path.name,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-            rows=len(X),
-            training_rows=len(X),
-            test_rows=0,
-            positive_rate=float(y.mean()),
-            synthetic=False,
-        ),
-        metrics={},
-        decisions=(),
-        histograms=tuple(_histogram(X[name]) for name in X),
-        libraries={},
-    )
+    return Sample(X, y, data)
 
 
-def _histogram(column: pd.Series) -> Histogram:
-    edges = np.unique(np.quantile(column, np.linspace(0.1, 0.9, 9)))
-    counts = np.bincount(np.searchsorted(edges, column, side="right"), minlength=len(edges) + 1)
-    return Histogram(str(column.name), tuple(edges.tolist()), tuple((counts / len(column)).tolist()))
+def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Give texts the type that the model takes: text, or pandas' categories."""
+    head = X.head(20)
+    is_text = [name for name in X if not pd.api.types.is_numeric_dtype(X[name].dtype)]
+    reasons = []
+    for frame in (head, head.astype(dict.fromkeys(is_text, "category"))):
+        try:
+            source.scores(frame if source.names is not None else frame.to_numpy())
+        except Exception as error:  # whatever a model raises for what it can't take
+            reasons.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+        else:
+            return X.astype(dict(frame.dtypes)) if len(reasons) else X
+    raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
+
+
+def no_rows(source: Source, n_features: int) -> pd.DataFrame:
+    """Give a table of numbers without rows, for a model that comes with a card alone."""
+    names = source.names if source.names is not None else list(range(n_features))
+    return pd.DataFrame(np.empty((0, n_features)), columns=names)

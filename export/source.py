@@ -1,93 +1,136 @@
-"""The fitted model that is exported, asked once what it is made of, and asked for the scores that a file must give."""
+"""The fitted model that is exported: what it is made of, and what it says of rows, which a file must say too."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
-from export.refusal import NotFoldable
-from export.trees import forest
-from export.trees.expression import Calibrated, Columns, Decision, Expression, Member, Model
-from lambda_fn.card import Card, missing_as_nan
+from export.table import Table
+from export.trees.expression import Model
+from export.trees.read import read
+from lambda_fn.card import Card, CardError, Task, missing_as_nan
 
 # Rows that a model is asked for at once: a support vector machine holds its kernel for each.
 _CHUNK = 10_000
 
 
 class Source:
-    """A fitted model behind the values of a model file's ``features`` tensor.
+    """A fitted model.
 
     Parameters
     ----------
     fitted : Any
         Fitted classifier or regressor, or a pipeline that ends in one.
-    card : Card
-        How values of the tensor become a table that the model takes.
+
+    Attributes
+    ----------
+    task : {"binary", "multiclass", "regression"}
+    classes : list
+        Labels in the order of the probabilities; empty for a regression.
+    names : list of str, or None
+        The columns of the frames that it was fitted on; None where it was fitted on arrays.
+
+    Raises
+    ------
+    CardError
+        Where it is no fitted model with one target.
     """
 
-    def __init__(self, fitted: Any, card: Card) -> None:
+    def __init__(self, fitted: Any) -> None:
         self.fitted = fitted
-        self.features = card.features
-        self.reference = np.array(missing_as_nan(card.reference.profile))
-        self.classes = list(getattr(fitted, "classes_", ()))
-        self._names = getattr(fitted, "feature_names_in_", None)
+        self.classes = _plain(getattr(fitted, "classes_", ()))
+        names = getattr(fitted, "feature_names_in_", None)
+        self.names = None if names is None else [str(name) for name in names]
+        if not ((is_classifier(fitted) and hasattr(fitted, "predict_proba")) or is_regressor(fitted)):
+            raise CardError(
+                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no regressor (alone, or as "
+                "the last step of a Pipeline)"
+            )
+        self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
 
-    def table(self, X: NDArray[np.float64]) -> Any:
-        """Hand rows to the model as its users do: with the names that it was fitted with, if any."""
-        return X if self._names is None else pd.DataFrame(X, columns=list(self._names))
+    @property
+    def n_features(self) -> int:
+        """Number of columns that it takes."""
+        return int(self.fitted.n_features_in_)
 
-    def scores(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Ask the model for its probabilities, shape (n, n_classes), or its values, shape (n, 1)."""
-        ask = self.fitted.predict_proba if self.classes else self.fitted.predict
-        return _in_parts(lambda part: np.asarray(ask(self.table(part)), np.float64).reshape(len(part), -1), X)
+    @property
+    def kind(self) -> str:
+        """Name of the class of the model itself, without the pipeline before it."""
+        return type(self.fitted[-1] if isinstance(self.fitted, Pipeline) else self.fitted).__name__
 
-    def labels(self, X: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Ask the model's own ``predict``; labels are places among its classes."""
+    def scores(self, frame: Any) -> NDArray[np.float64]:
+        """Ask for the scores of rows as the model takes them: shape (n,), the second of two classes' or the value; or
+        (n, n_classes) of more.
+        """  # noqa: D205
+
+        def ask(part: Any) -> NDArray[np.float64]:
+            if not self.classes:
+                return np.asarray(self.fitted.predict(part), np.float64).reshape(len(part))
+            found = np.asarray(self.fitted.predict_proba(part), np.float64)
+            return found[:, 1] if self.task == "binary" else found
+
+        return _in_parts(ask, frame)
+
+    def labels(self, frame: Any) -> NDArray[np.int64]:
+        """Ask the model's own ``predict``, shape (n,): labels are places among its classes."""
         place = {label: i for i, label in enumerate(self.classes)}
-        return _in_parts(
-            lambda part: np.array([place[label] for label in self.fitted.predict(self.table(part)).tolist()]), X
-        )
-
-    def columns(self, member: Member, X: NDArray[np.float64]) -> NDArray[Any]:
-        """Ask a member's transformers what its trees compare: shape (n, n_columns), as they are before the cast."""
-        rows = self.table(X)
-        for step in member.steps:
-            rows = step.transform(rows)
-        values = np.asarray(rows.toarray() if issparse(rows) else rows)
-        with np.errstate(over="ignore"):  # beyond float32: infinite
-            return values.astype(member.ensemble.casts_to)
+        return _in_parts(lambda part: np.array([place[one] for one in _plain(self.fitted.predict(part))]), frame)
 
     @cached_property
     def model(self) -> Model:
-        """What the fitted model computes, over trees behind transformers.
+        """What the model computes, over trees behind transformers.
 
         Raises
         ------
         NotFoldable
             Where it holds anything but trees.
         """
-        steps = self.fitted.steps if isinstance(self.fitted, Pipeline) else [("model", self.fitted)]
-        last, before = steps[-1][1], tuple(step for _, step in steps[:-1])
-        return Model(_expression(last, before), np.array(self.classes), Decision("largest"))
+        return read(self.fitted)
 
 
-def _expression(last: Any, before: tuple[Any, ...]) -> Expression:
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.frozen import FrozenEstimator
+class Subject:
+    """A fitted model behind the tensor of a model file: rows are float64, as the card says.
 
-    if isinstance(last, CalibratedClassifierCV):
-        (only,) = last.calibrated_classifiers_
-        inner = only.estimator.estimator if isinstance(only.estimator, FrozenEstimator) else only.estimator
-        return Calibrated(Columns(_expression(inner, before), (1,)), only.method, tuple(only.calibrators), (1,), 2)
-    if type(last) not in (*forest.SINGLE, *forest.FORESTS):
-        raise NotFoldable(f"the last step is {type(last).__name__}, not a forest")
-    return Member(forest.read(last), before)
+    Parameters
+    ----------
+    source : Source
+    card : Card
+    table : Table
+        Makes the model's own input of tensor rows.
+    """
+
+    def __init__(self, source: Source, card: Card, table: Table) -> None:
+        self.source, self.card, self.table = source, card, table
+        self.reference = np.array(missing_as_nan(card.reference.profile))
+
+    def scores(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the scores that a file must give, in the shape of its own output."""
+        return self.source.scores(self.table.frame(X))
+
+    def labels(self, X: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Give the labels that a file must give: those of ``predict``, or of the card's threshold on the scores."""
+        decision = self.card.decision
+        if decision is None:
+            return np.zeros(len(X), np.int64)
+        if decision.threshold is None:
+            return self.source.labels(self.table.frame(X))
+        reached = scores >= decision.threshold if decision.rule == "at_least" else scores > decision.threshold
+        return reached.astype(np.int64)
 
 
-def _in_parts(function: Any, X: NDArray[np.float64]) -> Any:
-    parts = [function(X[start : start + _CHUNK]) for start in range(0, max(len(X), 1), _CHUNK)]
-    return np.concatenate(parts)
+def _plain(labels: Any) -> list[Any]:
+    """Give labels as Python's own types."""
+    return np.asarray(labels).tolist()
+
+
+def _in_parts(ask: Callable[[Any], NDArray[Any]], frame: Any) -> NDArray[Any]:
+    """Ask for some rows after the other; on one thread, since several may add up a forest's trees in any order."""
+    rows = frame.iloc if isinstance(frame, pd.DataFrame) else frame
+    with joblib.parallel_config(backend="sequential"), np.errstate(over="ignore", invalid="ignore"):
+        return np.concatenate([ask(rows[start : start + _CHUNK]) for start in range(0, max(len(frame), 1), _CHUNK)])

@@ -1,5 +1,7 @@
 """Trees as ONNX's ``TreeEnsemble`` (ai.onnx.ml 5), and back from the attributes that a runtime reads."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,10 +9,27 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from export.splits import Bins
 from export.trees.ensemble import Comparison, Trees
+from export.trees.nodes import Nodes, together
 
 _AVERAGE, _SUM = 0, 1
 _DOMAIN = "ai.onnx.ml"
+
+
+def name(number: int) -> str:
+    """Name the node of a model's ensemble, by which the proof finds it."""
+    return f"trees_{number}"
+
+
+def name_of_bins(number: int) -> str:
+    """Name the node that makes the columns behind the raw ones for a model's ensemble."""
+    return f"bins_{number}"
+
+
+def name_of_table(number: int) -> str:
+    """Name the table of what leaves weigh, where each weighs several numbers."""
+    return f"table_{number}"
 
 
 def node(trees: Trees, rows: str, to: str, *, n_targets: int = 1, is_mean: bool = False) -> onnx.NodeProto:
@@ -58,6 +77,60 @@ def node(trees: Trees, rows: str, to: str, *, n_targets: int = 1, is_mean: bool 
     return helper.make_node("TreeEnsemble", [rows], [to], domain=_DOMAIN, **attributes)
 
 
+def with_first_leaves(trees: Trees, weights: NDArray[np.float64]) -> Trees:
+    """Put a tree of one leaf for each output before all others: what its sum begins with."""
+    n_leaves = len(trees.weight)
+    return replace(
+        trees,
+        root=np.concatenate([~(n_leaves + np.arange(len(weights))), trees.root]),
+        weight=np.concatenate([trees.weight, weights[:, None]]),
+        output=np.concatenate([np.arange(len(weights)), trees.output]),
+    )
+
+
+def bins_node(bins: Sequence[Bins], rows: str, to: str) -> onnx.NodeProto:
+    """Give the numbers of intervals of raw columns: ``rows`` [R, F] to ``to`` [R, n_bins], by a search tree for each."""
+    found = [_search_tree(own.edges, own.numbers) for own in bins]
+    trees = together(found, list(range(len(bins))))
+    sizes = [int((tree.true >= 0).sum()) for tree in found]
+    column = np.repeat([own.raw for own in bins], sizes).astype(np.int64)
+    return node(replace(trees, column=column), rows, to, n_targets=len(bins))
+
+
+def interval_node(edges: NDArray[np.float64], value: str, to: str) -> onnx.NodeProto:
+    """Tell how many edges are below a value [R, 1]."""
+    return node(together([_search_tree(edges, np.arange(len(edges) + 1.0))], [0]), value, to)
+
+
+def _search_tree(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> Nodes:
+    """Make a balanced tree on column 0 whose leaves are the numbers of the intervals between edges; NaN for NaN."""
+    rows: list[tuple[float, int, int, float]] = [(np.inf, 0, 0, 0.0)]  # threshold, children, weight
+
+    def build(first: int, last: int) -> int:
+        """Build the tree of intervals ``first`` to ``last``; return its place."""
+        place = len(rows)
+        rows.append((np.nan, -1, -1, float(numbers[first])))
+        if first < last:
+            middle = (first + last) // 2
+            rows[place] = float(edges[middle]), build(first, middle), build(middle + 1, last), 0.0
+        return place
+
+    # The root parts numbers from NaN, which fails every comparison.
+    rows[0] = np.inf, build(0, len(edges)), len(rows), 0.0
+    rows.append((np.nan, -1, -1, np.nan))
+    threshold, true, false, weight = (np.array(part) for part in zip(*rows, strict=True))
+    n_nodes = len(rows)
+    return Nodes(
+        column=np.zeros(n_nodes, np.int64),
+        comparison=np.full(n_nodes, Comparison.LEQ, np.uint8),
+        threshold=threshold,
+        missing_is_true=np.zeros(n_nodes, bool),
+        true=true.astype(np.int64),
+        false=false.astype(np.int64),
+        weight=weight[:, None],
+    )
+
+
 def read(ensemble: onnx.NodeProto) -> Trees:
     """Read the trees of a ``TreeEnsemble`` node, with the splits that stand for trees of one leaf taken off."""
     a = {attribute.name: helper.get_attribute_value(attribute) for attribute in ensemble.attribute}
@@ -73,22 +146,16 @@ def read(ensemble: onnx.NodeProto) -> Trees:
     comparison = numpy_helper.to_array(a["nodes_modes"])
     threshold = numpy_helper.to_array(a["nodes_splits"]).astype(np.float64)
     column = numbers("nodes_featureids")
-    missing = (
-        numbers("nodes_missing_value_tracks_true").astype(bool) if "nodes_missing_value_tracks_true" in a else None
-    )
+    missing = numbers("nodes_missing_value_tracks_true").astype(bool) if "nodes_missing_value_tracks_true" in a else None
     members, sizes = _sets(a, comparison)
     root = numbers("tree_roots")
-    lone = np.flatnonzero((comparison[root] == Comparison.LEQ) & np.isposinf(threshold[root]) & (true[root] < 0))
-    for tree in lone:
-        both = ~true[root[tree]], ~false[root[tree]]
-        if false[root[tree]] >= 0 or weight[both[0]] != weight[both[1]]:
-            raise ValueError(f"tree {tree} splits at infinity between different leaves")
-    target = np.zeros(len(root), np.int64)
-    targets = numbers("leaf_targetids")
+    target, targets = np.zeros(len(root), np.int64), numbers("leaf_targetids")
     for tree, place in enumerate(root):
         while place >= 0:
             place = true[place]
         target[tree] = targets[~place]
+    both_leaves = (true[root] < 0) & (false[root] < 0)
+    lone = both_leaves & np.isposinf(threshold[root]) & (weight[~true[root]] == weight[~false[root]])
     root[lone] = true[root[lone]]
     return Trees(
         column=column,

@@ -3,7 +3,6 @@
 The sample's own rows as they were read, and made-up ones where a conversion is likely to err. All are float64, and none
 is a row that the function would refuse.
 
-    ProofError              the file differs from the model; the message says where
 """
 
 from collections.abc import Sequence
@@ -13,10 +12,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from export.bits import from_key, to_key
 from export.explain import masks, weights
-from export.limits import limits
-from export.source import Source
+from export.domain import Domain
+from export.ordered import from_key, to_key
+from export.proof import ProofError
+from export.source import Subject
 from lambda_fn.card import Card, Feature
 
 MADE_UP_ROWS = 100_000
@@ -29,11 +29,9 @@ _EPSILON = float(np.finfo(np.float64).eps)
 _MIXES = 5_120
 
 
-class ProofError(ValueError):
-    """The model file and the fitted model differ; the message names row, feature and threshold where there is one."""
-
-
-def made_up_rows(card: Card, edges: Sequence[NDArray[np.float64]], n_rows: int) -> NDArray[np.float64]:
+def made_up_rows(
+    card: Card, domains: Sequence[Domain], edges: Sequence[NDArray[np.float64]], n_rows: int
+) -> NDArray[np.float64]:
     """Draw rows that the card allows, where a conversion is likely to err.
 
     A quarter each: whole numbers in the training range; fractions in and around it; any magnitude between the limits,
@@ -42,9 +40,11 @@ def made_up_rows(card: Card, edges: Sequence[NDArray[np.float64]], n_rows: int) 
     Parameters
     ----------
     card : Card
+    domains : sequence of Domain
+        The legal values of each feature.
     edges : sequence of ndarray of float64
-        For each feature the values at which the file's splits change sides; each that is legal, the float64 below and
-        the one above it occur at least once, as far as there are rows.
+        For each feature the values at which the file's splits change sides; each that is legal, the value below and the
+        one above it occur at least once, as far as there are rows.
     n_rows : int
 
     Returns
@@ -54,46 +54,38 @@ def made_up_rows(card: Card, edges: Sequence[NDArray[np.float64]], n_rows: int) 
     rng = np.random.default_rng(_SEED)
     kind = np.arange(n_rows) % 4
     kind = np.where(kind == 3, rng.integers(0, 3, n_rows), kind)
-    X = np.column_stack([_draw(feature, kind, rng) for feature in card.features])
-    for column, feature in enumerate(card.features):
-        near = _near(feature, edges[column])
+    X = np.column_stack([_draw(*pair, kind, rng) for pair in zip(card.features, domains, strict=True)])
+    for column, domain in enumerate(domains):
+        near = _near(domain, edges[column])
         rows = rng.permutation(n_rows)[: min(max(len(near), n_rows // 4 if len(near) else 0), n_rows)]
         X[rows, column] = np.resize(near, len(rows))
-        if feature.allows_missing:
+        if domain.may_lack:
             X[rng.uniform(size=n_rows) < _MISSING, column] = np.nan
     return X
 
 
-def _draw(feature: Feature, kind: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    n_rows, (low, high) = len(kind), limits(feature)
-    if feature.kind == "code":
-        return rng.choice([float(code.value) for code in feature.codes], n_rows)
-    if feature.kind in ("category", "boolean"):
-        return rng.integers(int(low), int(high), n_rows, endpoint=True).astype(float)
+def _draw(
+    feature: Feature, domain: Domain, kind: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    if domain.listed is not None:
+        return rng.choice(domain.listed, len(kind))
     first, last = feature.training_minimum, feature.training_maximum
-    whole = np.rint(rng.uniform(first, last, n_rows))
-    fraction = first + (last - first) * rng.normal(0.5, 0.5, n_rows)
+    whole = np.rint(rng.uniform(first, last, len(kind)))
+    fraction = first + (last - first) * rng.normal(0.5, 0.5, len(kind))
+    low, high = domain.values(np.array([domain.low, domain.high]))
     keys = to_key(np.array([low, high]))
-    magnitude = from_key(rng.integers(keys[0], keys[1], n_rows, endpoint=True))
-    return _legal(feature, np.choose(kind, [whole, fraction, magnitude]))
+    magnitude = from_key(rng.integers(keys[0], keys[1], len(kind), endpoint=True))
+    value = np.choose(kind, [whole, fraction, magnitude])
+    return np.clip(np.rint(value) if domain.is_whole else value, low, high)
 
 
-def _legal(feature: Feature, value: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = limits(feature)
-    return np.clip(value if feature.kind == "number" else np.rint(value), low, high)
-
-
-def _near(feature: Feature, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def _near(domain: Domain, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """List the legal values at edges, and their neighbours on both sides."""
-    edges = edges[np.isfinite(edges)]
-    if feature.kind == "number":
-        key = to_key(np.unique(edges))
-        near = from_key(np.unique(np.concatenate([key - 1, key, key + 1])))
-    else:
-        near = np.unique(np.concatenate([np.floor(edges), np.floor(edges) + 1]))
-    low, high = limits(feature)
-    near = near[(near >= low) & (near <= high)]
-    return near[np.isin(near, [code.value for code in feature.codes])] if feature.codes else near
+    if domain.listed is not None:
+        return np.empty(0)
+    key = np.unique(domain.keys(edges))
+    near = np.unique(np.concatenate([key - 1, key, key + 1]))
+    return domain.values(near[(near >= domain.low) & (near <= domain.high)])
 
 
 class Served:
@@ -122,31 +114,12 @@ class Served:
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def scores(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the scores of rows: shape (n, 1), or (n, n_classes) of several."""
-        return self.run(X, self._score)[0].reshape(len(X), -1)
-
-
-def positive(scores: NDArray[np.float64], card: Card) -> NDArray[np.float64]:
-    """Take from a model's scores those that a file gives: of two classes the second's."""
-    return scores[:, 1:] if card.task == "binary" else scores
-
-
-def expected_labels(
-    source: Source, card: Card, X: NDArray[np.float64], scores: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Say which labels the file must give: those of ``predict``, or those of the card's own threshold."""
-    decision = card.decision
-    if decision is None:
-        return np.zeros(len(X), np.int64)
-    if decision.threshold is None:
-        return source.labels(X)
-    second = scores[:, -1]
-    reached = second >= decision.threshold if decision.rule == "at_least" else second > decision.threshold
-    return reached.astype(np.int64)
+        """Give the scores of rows, in the shape of the file's own output."""
+        return self.run(X, self._score)[0]
 
 
 def compare(
-    source: Source, served: Served, card: Card, X: NDArray[np.float64], tolerance: float, what: str
+    subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float, what: str
 ) -> dict[str, Any]:
     """Score rows with both and compare.
 
@@ -155,25 +128,24 @@ def compare(
     ProofError
         Where a score differs by more than ``tolerance``, or a label differs.
     """
-    expected = positive(source.scores(X), card)
-    found = served.scores(X)
-    labels = expected_labels(source, card, X, expected)
-    label = served.run(X, "label")[0] if card.decision else labels
-    difference = np.abs(found - expected).max(axis=1)
+    expected, found = _ask(subject, X, what), served.scores(X)
+    labels = subject.labels(X, expected)
+    label = served.run(X, "label")[0] if subject.card.decision else labels
+    difference = np.abs(found - expected).reshape(len(X), -1).max(axis=1, initial=0.0)
     wrong_label = label != labels
     wrong = ~(difference <= tolerance) | wrong_label  # NaN is wrong too
     if wrong.any():
         row = int(np.argmax(np.where(wrong, np.nan_to_num(difference, nan=np.inf), -1.0)))
         raise ProofError(
             f"{what} row {row}: score {_text(found[row])} and label {label[row]} in the file, {_text(expected[row])} "
-            f"and {labels[row]} in the model; {int(wrong.sum())} of {len(X)} rows differ"
+            f"and {labels[row]} in the model; {int(wrong.sum())} of {len(X)} rows differ: {_row(subject, X[row])}"
         )
     alone = X[np.linspace(0, len(X) - 1, num=min(200, len(X)), dtype=int)]
     single = np.concatenate([served.scores(alone[i : i + 1]) for i in range(len(alone))])
     batched = served.scores(np.resize(alone, (BATCH, X.shape[1])))[: len(alone)]
     # The trees' sums are equal to the last bit; exp may round it otherwise for rows that are computed side by side.
-    if (apart := ~np.isclose(single, batched, rtol=4 * _EPSILON, atol=_EPSILON).all(axis=1)).any():
-        row = int(np.argmax(apart))
+    if (apart := ~np.isclose(single, batched, rtol=4 * _EPSILON, atol=_EPSILON)).any():
+        row = int(np.argmax(apart.reshape(len(alone), -1).any(axis=1)))
         raise ProofError(f"{what}: a row scores {_text(single[row])} alone and {_text(batched[row])} among {BATCH}")
     return {
         "rows": len(X),
@@ -182,12 +154,33 @@ def compare(
     }
 
 
+def _ask(subject: Subject, X: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """Ask the model; where it refuses a row, say which."""
+    try:
+        return subject.scores(X)
+    except Exception as error:  # whatever a model raises for a row that it can't take
+        for row in X:
+            try:
+                subject.scores(row[None])
+            except Exception:
+                raise ProofError(
+                    f"the model refuses a row of the {what} that the card allows: {error}: {_row(subject, row)}; narrower "
+                    "limits in the card keep such rows out"
+                ) from error
+        raise
+
+
+def _row(subject: Subject, row: NDArray[np.float64]) -> str:
+    values = zip([feature.name for feature in subject.card.features], row.tolist(), strict=True)
+    return ", ".join(f"{name} {value!r}" for name, value in values)
+
+
 def _text(scores: NDArray[np.float64]) -> str:
-    return ", ".join(f"{score:.17g}" for score in scores)
+    return ", ".join(f"{score:.17g}" for score in np.atleast_1d(scores))
 
 
 def compare_contributions(
-    source: Source, served: Served, card: Card, X: NDArray[np.float64], tolerance: float
+    subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float
 ) -> dict[str, Any]:
     """Compare the file's contributions with Shapley values of the model's own scores, of every mix of each row.
 
@@ -196,6 +189,7 @@ def compare_contributions(
     ProofError
         Where a contribution, or their sum, differs by more than ``tolerance``.
     """
+    card = subject.card
     position = {family.name: i for i, family in enumerate(card.families)}
     families = [position[feature.family] for feature in card.features]
     subsets = masks(len(card.families))
@@ -204,8 +198,8 @@ def compare_contributions(
     step = max(1, _MIXES // len(subsets))
     for start in range(0, len(X), step):
         rows = X[start : start + step]
-        mixes = np.where(subsets[:, families], rows[:, None, :], source.reference).reshape(-1, rows.shape[1])
-        scores = positive(source.scores(mixes), card).reshape(len(rows), len(subsets), -1)
+        mixes = np.where(subsets[:, families], rows[:, None, :], subject.reference).reshape(-1, rows.shape[1])
+        scores = subject.scores(mixes).reshape(len(rows), len(subsets), -1)
         contributions, *label = served.run(rows, "contributions", *(["label"] if card.decision else []), explain=True)
         explained = label[0] if card.task == "multiclass" else np.zeros(len(rows), np.int64)
         value = scores[np.arange(len(rows)), :, explained]

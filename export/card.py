@@ -1,0 +1,335 @@
+"""Draw a model card from a sample table, for a model that comes with none.
+
+Kinds, limits, ranges, families, classes and the reference profile come from the sample's columns, and from the model:
+it is asked for values beyond the sample's, for gaps and for unknown categories, and what it takes, the card allows.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from export.sample import Sample
+from export.source import Source
+from export.table import Table
+from lambda_fn.card import (
+    FORMAT_VERSION,
+    MAX_FAMILIES,
+    Card,
+    CardError,
+    Class,
+    Code,
+    Decision,
+    Family,
+    Feature,
+    Histogram,
+    Kind,
+    Reference,
+    Target,
+)
+
+# Limits that are tried from the outside in, so that a card's limits are round: doubles, what trees of float32 hold, ...
+_LADDER = (1e300, 3.4e38, 1e38, 1e36, 1e30, 1e18, 1e15, 1e12, 1e9, 1e6, 1e3, 1.0, 0.0)
+_LARGEST_WHOLE = 2.0**53
+# A list of codes or categories that is longer is no list to choose from.
+_MOST_CATEGORIES = 1_000
+_RANKING_ROWS = 200
+_DECILES = np.linspace(0.1, 0.9, 9)
+_DIGITS = 9
+
+
+def rounded(value: float) -> float:
+    """Round to 9 significant digits: the last bits of what is computed differ between machines."""
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool = True) -> Card:
+    """Draw a card.
+
+    Parameters
+    ----------
+    source : Source
+    sample : Sample
+        At least one row that the model takes.
+    name : str
+        Of the model.
+    with_reasons : bool
+        Whether features get families, so that the file explains its scores.
+
+    Returns
+    -------
+    Card
+        No metrics; labels are those of the model's ``predict``.
+    """
+    X = sample.X
+    if not len(X):
+        raise CardError("the sample holds no rows that the model takes")
+    features = tuple(_feature(X[column]) for column in X)
+    widest = _widest(source, features, X)
+    reference = _reference(source, sample, widest)
+    card = Card(
+        format_version=FORMAT_VERSION,
+        name=name,
+        description=f"{source.kind} for {sample.y.name}" if sample.y is not None else source.kind,
+        task=source.task,
+        estimator=source.kind,
+        features=widest,
+        families=(),
+        target=Target(
+            str(sample.y.name) if sample.y is not None else "target",
+            str(sample.y.name) if sample.y is not None else "target",
+            tuple(Class(label, str(label)) for label in source.classes),
+        ),
+        decision=_decision(source),
+        reference=reference,
+        data=sample.data,
+        metrics={},
+        decisions=(),
+        histograms=tuple(_histogram(feature, codes) for feature, codes in zip(widest, tensor(widest, X).T, strict=True)),
+        libraries={},
+    )
+    return with_families(card, source, X) if with_reasons else card
+
+
+def tensor(features: Iterable[Feature], X: pd.DataFrame) -> NDArray[np.float64]:
+    """Give a table's rows as the values of a model file's tensor: shape (n, n_features).
+
+    Raises
+    ------
+    CardError
+        Naming a column that holds what its feature may not be.
+    """
+    return np.column_stack([_codes(feature, X.iloc[:, place]) for place, feature in enumerate(features)])
+
+
+def _codes(feature: Feature, column: pd.Series) -> NDArray[np.float64]:
+    if feature.kind == "category":
+        places = {text: float(place) for place, text in enumerate(feature.categories)}
+        return np.array([np.nan if gap else places.get(str(value), -1.0) for value, gap in _values(column)])
+    try:
+        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        raise CardError(f"column {feature.name!r} holds what is no number: {error}") from error
+
+
+def _values(column: pd.Series) -> Iterable[tuple[Any, bool]]:
+    return zip(column, column.isna(), strict=True)
+
+
+def _feature(column: pd.Series) -> Feature:
+    """Describe a column by its type and content; limits and what is allowed beside its values come later."""
+    name = str(column.name)
+    present = column.dropna()
+    kind, categories = _kind(column, present)
+    if kind == "category":
+        low, high = 0.0, float(max(len(categories) - 1, 0))
+    elif len(present):
+        low, high = float(present.min()), float(present.max())
+    else:
+        low = high = 0.0
+    return Feature(
+        name=name,
+        title=name,
+        description=name,
+        kind=kind,
+        family="",
+        reason=name,
+        minimum=low,
+        maximum=high,
+        training_minimum=low,
+        training_maximum=high,
+        categories=categories,
+        allows_missing=bool(column.isna().any()),
+    )
+
+
+def _kind(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype):
+        return _category(column, present)
+    if dtype.kind == "b" or (dtype.kind == "O" and len(present) and present.map(type).eq(bool).all()):
+        return "boolean", ()
+    if dtype.kind == "O":
+        if pd.api.types.infer_dtype(present) in ("integer", "floating", "mixed-integer-float", "decimal"):
+            return "number", ()
+        return _category(column, present)
+    if dtype.kind in "iu":
+        return "integer", ()
+    # A column of whole numbers with gaps is read as float64.
+    is_whole = bool(column.isna().any()) and len(present) > 0 and bool((present % 1 == 0).all())
+    return ("integer" if is_whole and present.abs().max() <= _LARGEST_WHOLE else "number"), ()
+
+
+def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = list(column.dtype.categories)
+    elif pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+        raise CardError(
+            f"column {column.name!r} holds dates: a model file takes numbers, texts and booleans; turn them into numbers "
+            "before the model"
+        )
+    else:
+        values = sorted(present.unique(), key=str)
+    texts = tuple(str(value) for value in values)
+    if len(set(texts)) < len(texts):
+        raise CardError(f"column {column.name!r} holds different values that read the same")
+    if len(texts) > _MOST_CATEGORIES:
+        raise CardError(
+            f"column {column.name!r} holds {len(texts):,} different texts; at most {_MOST_CATEGORIES:,} are allowed"
+        )
+    return "category", texts or ("",)
+
+
+def _widest(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
+    """Widen features to what the model takes beside the sample's values."""
+    sample = tensor(features, X)
+    open_features = tuple(_open(feature) for feature in features)
+    table = Table(open_features, X if source.names is not None else X.to_numpy())
+    row = sample[0]
+
+    def takes(*changes: tuple[int, float]) -> bool:
+        changed = row.copy()
+        for place, value in changes:
+            changed[place] = value
+        try:
+            return bool(np.isfinite(source.scores(table.frame(changed[None]))).all())
+        except Exception:  # whatever a model raises for a row that it can't take
+            return False
+
+    wide = [_widened(feature, place, takes) for place, feature in enumerate(features)]
+    # What each column takes alone may be too much together, for sums.
+    for limit in _LADDER:
+        numbers = [place for place, feature in enumerate(wide) if feature.kind == "number"]
+        if all(takes(*((place, getattr(wide[place], side)) for place in numbers)) for side in ("minimum", "maximum")):
+            break
+        wide = [_within(feature, limit) if feature.kind == "number" else feature for feature in wide]
+    return tuple(wide)
+
+
+def _open(feature: Feature) -> Feature:
+    return msgspec.structs.replace(feature, allows_missing=True, allows_unknown=feature.kind == "category")
+
+
+def _within(feature: Feature, limit: float) -> Feature:
+    low, high = feature.training_minimum, feature.training_maximum
+    return msgspec.structs.replace(
+        feature, minimum=min(low, max(feature.minimum, -limit)), maximum=max(high, min(feature.maximum, limit))
+    )
+
+
+def _widened(feature: Feature, place: int, takes: Callable[..., bool]) -> Feature:
+    changes: dict[str, Any] = {"allows_missing": takes((place, np.nan))}
+    if feature.kind == "category":
+        changes["allows_unknown"] = takes((place, -1.0))
+        changes["minimum"] = -1.0 if changes["allows_unknown"] else 0.0
+    elif feature.kind in ("integer", "number"):
+        low, high = feature.training_minimum, feature.training_maximum
+        largest = _LARGEST_WHOLE if feature.kind == "integer" else np.inf
+        ladder = [min(limit, largest) for limit in _LADDER]
+        changes["maximum"] = next((x for x in ladder if x > high and takes((place, x))), high)
+        changes["minimum"] = next((-x for x in ladder if -x < low and takes((place, -x))), low)
+    return msgspec.structs.replace(feature, **changes)
+
+
+def as_codes(feature: Feature, values: NDArray[np.float64]) -> Feature:
+    """Make a feature of whole numbers one of codes: those of some values."""
+    codes = tuple(Code(int(value), str(int(value))) for value in np.unique(values[~np.isnan(values)]))
+    return msgspec.structs.replace(feature, kind="code", codes=codes)
+
+
+def _decision(source: Source) -> Decision | None:
+    if source.task == "regression":
+        return None
+    return Decision("predict", None, "what the model's own predict does")
+
+
+def _reference(source: Source, sample: Sample, features: tuple[Feature, ...]) -> Reference:
+    """Take what is typical: of the rows of the first of two classes, or of all."""
+    rows, which = tensor(features, sample.X), "the sample's rows"
+    if source.task == "binary" and sample.y is not None:
+        of_first = (sample.y == source.classes[0]).to_numpy()
+        if of_first.any():
+            rows, which = rows[of_first], f"the sample's rows with {sample.y.name} {source.classes[0]}"
+    profile = tuple(_typical(feature, values) for feature, values in zip(features, rows.T, strict=True))
+    return Reference(profile, f"median (of categories: most frequent value) of {which}")
+
+
+def _typical(feature: Feature, values: NDArray[np.float64]) -> float | None:
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return None if feature.allows_missing else feature.training_minimum
+    if feature.kind in ("category", "boolean", "code"):
+        found, counts = np.unique(present, return_counts=True)
+        return float(found[np.argmax(counts)])
+    median = float(np.median(present))
+    return rounded(median) if feature.kind == "number" else float(np.rint(median))
+
+
+def _histogram(feature: Feature, values: NDArray[np.float64]) -> Histogram:
+    present = values[~np.isnan(values)]
+    if feature.kind in ("category", "boolean", "code"):
+        edges = np.arange(0.5, feature.training_maximum)
+    elif len(present):
+        edges = np.unique([rounded(edge) for edge in np.quantile(present, _DECILES)])
+    else:
+        edges = np.empty(0)
+    counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
+    missing = 1 - len(present) / len(values)
+    return Histogram(feature.name, tuple(edges.tolist()), tuple((counts / len(values)).tolist()), missing)
+
+
+def with_families(card: Card, source: Source, X: pd.DataFrame) -> Card:
+    """Group a card's features, at most `MAX_FAMILIES` of them: each by itself, or by what their names share.
+
+    Where names share nothing, those that move the scores most stay by themselves, and all others share a family.
+    """
+    names = [feature.name for feature in card.features]
+    for group in (_itself, _without_number, _prefix):
+        family = {name: group(name) for name in names}
+        if len(set(family.values())) <= MAX_FAMILIES and (group is not _prefix or len(set(family.values())) > 1):
+            break
+    else:
+        family = {name: _without_number(name) for name in names}
+        weight = _importance(card, source, X)
+        total: dict[str, float] = {}
+        for name, moved in zip(names, weight, strict=True):
+            total[family[name]] = total.get(family[name], 0.0) + moved
+        largest = sorted(total, key=lambda key: (-total[key], key))[: MAX_FAMILIES - 1]
+        others = "all others"
+        while others in total:
+            others += "_"
+        family = {name: one if one in largest else others for name, one in family.items()}
+    features = tuple(msgspec.structs.replace(feature, family=family[feature.name]) for feature in card.features)
+    families = tuple(Family(name, name, name) for name in dict.fromkeys(family.values()))
+    return msgspec.structs.replace(card, features=features, families=families)
+
+
+def _itself(name: str) -> str:
+    return name
+
+
+def _without_number(name: str) -> str:
+    return re.sub(r"[\s_.\-]*\d+$", "", name) or name
+
+
+def _prefix(name: str) -> str:
+    return re.split(r"[\s_.\-:/]+", name, maxsplit=1)[0] or name
+
+
+def _importance(card: Card, source: Source, X: pd.DataFrame) -> NDArray[np.float64]:
+    """Measure how far each feature moves the scores of some rows when it takes the reference's value."""
+    chosen = X.iloc[np.linspace(0, len(X) - 1, num=min(_RANKING_ROWS, len(X)), dtype=int)]
+    rows = tensor(card.features, chosen)
+    table = Table(card.features, chosen if source.names is not None else chosen.to_numpy())
+    before = source.scores(table.frame(rows))
+    moved = np.zeros(len(card.features))
+    for place, value in enumerate(card.reference.profile):
+        changed = rows.copy()
+        changed[:, place] = np.nan if value is None else value
+        moved[place] = float(np.abs(source.scores(table.frame(changed)) - before).mean())
+    return moved
+

@@ -1,0 +1,25 @@
+"""What a reader says of one fitted model of its library."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from export.trees.ensemble import Ensemble
+from export.trees.expression import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An ensemble, and what belongs to it.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    decision : Decision or None
+        How ``predict`` chooses a class; None where it predicts a value.
+    steps : tuple
+        What the library itself does to its input first: transformers as scikit-learn's, fitted.
+    """
+
+    ensemble: Ensemble
+    decision: Decision | None
+    steps: tuple[Any, ...] = ()
