@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from export.ordered import from_key, to_key
 from export.convert import Cut
+from export.ordered import from_key, to_key
 from export.trees.ensemble import Link, linked
 from export.trees.expression import Calibrated, Columns, Expression, Member, Model
 from lambda_fn.card import Decision
