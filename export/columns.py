@@ -39,6 +39,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_array
 
 from export.refusal import NotFoldable
+from export.trees.prepared import Codes, Gaps, Whole, as_numbers
 
 # Each column by itself, and a larger value never becomes a smaller one.
 _MONOTONE = (
@@ -97,12 +98,7 @@ def quietly(function: Callable[[Any], Any], frame: Any) -> Any:
 
 def numbers(table: Any) -> NDArray[np.float64]:
     """Give a table that transformers made as an array: sparse ones and frames, None and NA as NaN."""
-    if issparse(table):
-        table = table.toarray()
-    if isinstance(table, pd.DataFrame):
-        parts = [table.iloc[:, place].to_numpy(np.float64, na_value=np.nan) for place in range(table.shape[1])]
-        return np.column_stack(parts) if parts else np.empty((len(table), 0))
-    return np.asarray(table, np.float64)
+    return as_numbers(table.toarray() if issparse(table) else table)
 
 
 # Finds the raw values around which columns of a stage reach and pass given values of their own.
@@ -210,8 +206,8 @@ class Reader:
             return np.repeat(every, _widths(step)), [_numbers_among(values) for values in step.categories_]
         if isinstance(step, SelectorMixin) and kind.__module__.startswith("sklearn."):
             return every[step.get_support()], None
-        if (own := getattr(step, "single_columns", None)) is not None:
-            return every, [own()] * n
+        if kind in (Codes, Gaps, Whole):
+            return every, [step.turns] * n
         where = " -> ".join((*stage.where, kind.__name__)) if stage.where else kind.__name__
         raise NotFoldable(f"the step {where} is not known to map each column by itself: it may mix columns")
 

@@ -8,6 +8,7 @@ value can change is left out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +133,7 @@ def questions(trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         sets.setdefault(trees.members[low:high].tobytes(), len(sets)) for low, high in zip(start, end, strict=True)
     ]
     threshold = np.nan_to_num(trees.threshold).view(np.int64)
-    parts = [trees.column, trees.comparison, trees.missing_is_true, np.array(which), threshold]
+    parts: list[NDArray[Any]] = [trees.column, trees.comparison, trees.missing_is_true, np.array(which), threshold]
     table = np.array([part.astype(np.int64) for part in parts]).T
     _, split, question = np.unique(table, axis=0, return_index=True, return_inverse=True)
     return split, question.ravel()

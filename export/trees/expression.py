@@ -188,7 +188,8 @@ def values(expression: Expression, columns: Callable[[Member], NDArray[np.floati
             return _calibrated(expression, values(part, columns))
         case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
             X = np.hstack([values(part, columns) for part in parts])
-            return linked(link, np.asarray(X @ coefficients.T + intercept))
+            sums: NDArray[np.floating] = X @ coefficients.T + intercept
+            return linked(link, sums)
 
 
 def _calibrated(node: Calibrated, found: NDArray[np.floating]) -> NDArray[np.floating]:

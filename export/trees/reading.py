@@ -1,0 +1,28 @@
+"""What a reader says of one fitted model of its library."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from export.trees.ensemble import Ensemble
+from export.trees.expression import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An ensemble, and what belongs to it.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    decision : Decision or None
+        How ``predict`` chooses a class; None where it predicts a value.
+    steps : tuple
+        What the library itself does to its input first: transformers as scikit-learn's, fitted.
+    raw_is_asked : bool
+        Whether scikit-learn's calibration takes the raw sums, since the model has a ``decision_function``.
+    """
+
+    ensemble: Ensemble
+    decision: Decision | None
+    steps: tuple[Any, ...] = ()
+    raw_is_asked: bool = False
