@@ -240,6 +240,7 @@ _model_card_decoder = msgspec.json.Decoder(ModelCard)
 
 NO_CHECKSUM = "0" * 64
 _CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{64})"')
+_FORMAT = re.compile(rb'"format_version":\s*([0-9]{1,9})')
 
 
 def decode_card(text: str | bytes) -> Card:
@@ -267,7 +268,10 @@ def encode(card: Card) -> bytes:
     CardError
         Where the parts contradict each other, so that no reader would take what was written.
     """
-    text = msgspec.json.encode(card)
+    try:
+        text = msgspec.json.encode(card)
+    except UnicodeEncodeError as error:
+        raise CardError(f"a text of the model card is not Unicode: {error}") from error
     if isinstance(card, ModelCard):
         decode_model_card(text)
     else:
@@ -304,18 +308,13 @@ def checksum_of(model: bytes) -> str:
     ChecksumError
         Where the bytes hold no checksum, or several.
     """
-    (start, end), digest = _place_of_checksum(model), hashlib.sha256()
-    view = memoryview(model)
-    digest.update(view[:start])
-    digest.update(NO_CHECKSUM.encode())
-    digest.update(view[end:])
-    return digest.hexdigest()
+    return _digest(model, *_place_of_checksum(model))
 
 
 def with_checksum(model: bytes) -> bytes:
     """Put its checksum into a model file; `NO_CHECKSUM`, or any other, stands in its place before."""
     start, end = _place_of_checksum(model)
-    return model[:start] + checksum_of(model).encode() + model[end:]
+    return model[:start] + _digest(model, start, end).encode() + model[end:]
 
 
 def verify_checksum(model: bytes) -> None:
@@ -325,14 +324,26 @@ def verify_checksum(model: bytes) -> None:
     ------
     ChecksumError
         Where the checksum is missing, or is not that of the bytes.
+    CardError
+        Where the file says that it is of another format, whose checksums may be of another kind.
     """
+    if (match := _FORMAT.search(model)) and (version := int(match[1])) != FORMAT_VERSION:
+        raise _wrong_format(version)
     start, end = _place_of_checksum(model)
-    written, computed = model[start:end].decode(), checksum_of(model)
+    written, computed = model[start:end].decode(), _digest(model, start, end)
     if written != computed:
         raise ChecksumError(
             f"the file is damaged, or was edited: its checksum is {written[:12]}..., and that of its bytes "
             f"{computed[:12]}...; copy or export it again"
         )
+
+
+def _digest(model: bytes, start: int, end: int) -> str:
+    view = memoryview(model)
+    digest = hashlib.sha256(view[:start])
+    digest.update(NO_CHECKSUM.encode())
+    digest.update(view[end:])
+    return digest.hexdigest()
 
 
 def _place_of_checksum(model: bytes) -> tuple[int, int]:
@@ -350,14 +361,18 @@ def missing_as_nan(row: Sequence[float | None]) -> list[float]:
     return [nan if value is None else value for value in row]
 
 
+def _wrong_format(version: int) -> CardError:
+    return CardError(
+        f"the model card is of format {version}, and this version reads format {FORMAT_VERSION}: "
+        + ("export the model again" if version < FORMAT_VERSION else "take a newer version of the function")
+    )
+
+
 def _decode(decoder: msgspec.json.Decoder[_C], text: str | bytes) -> _C:
     try:
         version = _format_decoder.decode(text).format_version
         if version != FORMAT_VERSION:
-            raise CardError(
-                f"the model card is of format {version}, and this version reads format {FORMAT_VERSION}: "
-                + ("export the model again" if version < FORMAT_VERSION else "take a newer version of the function")
-            )
+            raise _wrong_format(version)
         card = decoder.decode(text)
     except msgspec.DecodeError as error:  # ValidationError is one of these
         raise CardError(f"not a model card of format {FORMAT_VERSION}: {error}") from error

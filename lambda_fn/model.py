@@ -1,48 +1,66 @@
-"""A model file at work: load it, prove the runtime with its golden rows, score rows. Knows no JSON and no AWS.
+"""A model file at work: prove its bytes and the runtime, score rows. Knows no JSON of clients and no AWS.
 
 ModelError              the file can't be served
-└── WrongRuntime        this onnxruntime computes the file's golden rows wrong
+└── WrongRuntimeError   this onnxruntime computes the file's golden rows wrong
 """
 
-import os
+from array import array
+from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from lambda_fn.card import METADATA_KEY, CardError, ModelCard, decode_model_card, missing_as_nan, verify_checksum
+from lambda_fn.features import Matrix
+from lambda_fn.runtime import RuntimeFailure, Session, Tensor, library_version
 
-# From 1.29 on, onnxruntime's import alone writes telemetry files unless told not to.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
-from lambda_fn.metadata import METADATA_KEY, CardError, ModelCard, decode_model_card
-
-# float32 sums of a forest differ by less between runtimes; a wrong branch differs by far more.
+# Scores differ by less between runtimes that go the same ways through the trees; a wrong way differs by far more.
 TOLERANCE = 1e-6
-# Values of mixed rows (rows x mixes x features) that are explained at once: 16 MB of float32.
-_CHUNK_VALUES = 4_000_000
+# Values (rows x mixes x features) that are explained at once: 16 MB of float64.
+_CHUNK_VALUES = 2_000_000
 
-_NO = np.array(False)
-_YES = np.array(True)
+# The score's name, by task.
+SCORES = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+_LABELS = {"binary": ("label",), "multiclass": ("label",), "regression": ()}
+
+_EXPLAIN = {explain: Tensor(bytes([explain]), (), "bool") for explain in (False, True)}
 
 
 class ModelError(Exception):
     """A model file can't be served; the message says why."""
 
 
-class WrongRuntime(ModelError):
-    """The runtime gives golden rows other probabilities than scikit-learn did."""
+class WrongRuntimeError(ModelError):
+    """The runtime gives golden rows other scores than the fitted model did."""
 
 
 class Scores(NamedTuple):
-    """Scores of n rows: probability (float32, of label 1), label (int64), contributions (float32, n x families).
+    """The graph's outputs for n rows of f features, by their names; None is what this model or this call has not.
 
-    ``contributions`` is None where no explanation was asked for.
+    ``probability`` and ``value`` are float64 (n,), ``probabilities`` (n, classes), ``label`` int64 (n,),
+    ``contributions`` float64 and ``foremost`` int64 (n, families), ``out_of_range`` and ``illegal`` bool (n, f).
     """
 
-    probability: NDArray[np.float32]
-    label: NDArray[np.int64]
-    contributions: NDArray[np.float32] | None
+    out_of_range: Tensor
+    illegal: Tensor
+    probability: Tensor | None = None
+    probabilities: Tensor | None = None
+    value: Tensor | None = None
+    label: Tensor | None = None
+    contributions: Tensor | None = None
+    foremost: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were scored."""
+        return self.out_of_range.shape[0]
+
+    @property
+    def score(self) -> Tensor:
+        """Whichever score the task has."""
+        score = self.probability or self.probabilities or self.value
+        assert score
+        return score
 
 
 class Model:
@@ -57,6 +75,8 @@ class Model:
     ----------
     card : ModelCard
         What the file says of itself.
+    outputs : tuple of str
+        Names of the graph's outputs, those of `Scores` that this model has.
 
     Raises
     ------
@@ -65,58 +85,122 @@ class Model:
     """
 
     def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # a row takes microseconds; a thread pool takes milliseconds to start
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-            text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        except Exception as error:  # onnxruntime's exceptions have no common base below Exception
-            raise ModelError(f"{path} can't be loaded by onnxruntime {onnxruntime.__version__}: {error}") from error
-        if text is None:
-            raise ModelError(f"{path} has no {METADATA_KEY} in its metadata: it was not written by export")
-        try:
+            content = path.read_bytes()
+            verify_checksum(content)
+            self._session = Session(content)  # of the very bytes that were verified
+            text = self._session.metadata(METADATA_KEY)
+            if text is None:
+                raise ModelError(f"{path} has no {METADATA_KEY} in its metadata: it was not written by export")
             self.card: ModelCard = decode_model_card(text)
-        except CardError as error:
+        except (OSError, CardError) as error:
             raise ModelError(f"{path}: {error}") from error
+        except RuntimeFailure as error:
+            raise ModelError(f"{path} can't be loaded by onnxruntime {library_version()}: {error}") from error
+        self._plain_outputs = (SCORES[self.card.task], *_LABELS[self.card.task], "out_of_range", "illegal")
+        self.outputs = (*self._plain_outputs, *(("contributions", "foremost") if self.card.families else ()))
         self._check_golden(path)
 
-    def _check_golden(self, path: Path) -> None:
-        """Score the golden rows; a runtime that gets one wrong must not serve."""
-        golden, threshold = self.card.golden, self.card.threshold.value
-        expected = np.array(golden.probabilities)
-        try:
-            probability, label, _ = self.score(np.array(golden.rows, dtype=np.float32))
-        except Exception as error:  # as above: a card on a graph of another shape
-            raise ModelError(f"{path} can't score the golden rows of its own card: {error}") from error
-        wrong = ~(np.abs(probability - expected) <= TOLERANCE)  # NaN is wrong too
-        # Nearer than that to the threshold, either label is right.
-        wrong |= (label != (expected >= threshold)) & (np.abs(expected - threshold) > TOLERANCE)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise WrongRuntime(
-                f"onnxruntime {onnxruntime.__version__} gives golden row {row} of {path} the probability "
-                f"{probability[row]:.9g} and label {label[row]}, where scikit-learn gave {expected[row]:.9g}; "
-                f"{int(wrong.sum())} of {len(expected)} golden rows differ"
-            )
-
-    def score(self, X: NDArray[np.float32], *, explain: bool = False) -> Scores:
+    def score(self, X: Matrix, *, explain: bool = False) -> Scores:
         """Score rows.
 
         Parameters
         ----------
-        X : ndarray of float32, shape (n, n_features)
-            Rows in the card's feature order.
+        X : Matrix
+            At least one row.
         explain : bool
             Whether to compute contributions, in chunks of bounded memory.
         """
-        if not explain:
-            probability, label = self._session.run(("probability", "label"), {"features": X, "explain": _NO})
-            return Scores(probability, label, None)
-        step = max(1, _CHUNK_VALUES // (2 ** len(self.card.families) * X.shape[1]))
-        parts = [
-            self._session.run(("probability", "label", "contributions"), {"features": rows, "explain": _YES})
-            for rows in (X[start : start + step] for start in range(0, max(len(X), 1), step))
-        ]
-        return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        outputs = self.outputs if explain else self._plain_outputs
+        parts = [self._run(outputs, rows, explain) for rows in self._chunks(X, explain)]
+        tensors = parts[0] if len(parts) == 1 else [_joined(column) for column in zip(*parts, strict=True)]
+        return Scores(**dict(zip(outputs, tensors, strict=True)))
+
+    def work(self, explain: bool) -> int:
+        """Tell how many rows go through the trees to score one, explained or not."""
+        card = self.card
+        return 2 ** len(card.families) + 2 * len(card.features) if explain and card.families else 1
+
+    def _chunks(self, X: Matrix, explain: bool) -> Iterator[Tensor]:
+        width = len(self.card.features)
+        step = max(1, _CHUNK_VALUES // (self.work(explain) * width)) if explain else max(X.rows, 1)
+        view = memoryview(X.values)
+        for start in range(0, max(X.rows, 1), step):
+            part = view[start * width : (start + step) * width]
+            yield Tensor(part, (len(part) // width, width), "float64")
+
+    def _run(self, outputs: tuple[str, ...], rows: Tensor, explain: bool) -> list[Tensor]:
+        inputs = {"features": rows}
+        if self.card.families:
+            inputs["explain"] = _EXPLAIN[explain]
+        return self._session.run(outputs, inputs)
+
+    def _check_golden(self, path: Path) -> None:
+        """Score the golden rows; a runtime that gets one wrong must not serve."""
+        golden = self.card.golden
+        try:
+            scores = self.score(golden_rows(self.card))
+        except RuntimeFailure as error:
+            raise ModelError(f"{path} can't score the golden rows of its own card: {error}") from error
+        width = scores.score.shape[1] if len(scores.score.shape) > 1 else 1
+        got = [tuple(scores.score.data[row * width : (row + 1) * width]) for row in range(len(golden.rows))]
+        labels = scores.label.data.tolist() if scores.label else [None] * len(got)
+        wrong = [row for row, label in enumerate(labels) if not agrees(self.card, row, got[row], label)]
+        if wrong:
+            row = wrong[0]
+            raise WrongRuntimeError(
+                f"onnxruntime {library_version()} gives golden row {row} of {path} the {SCORES[self.card.task]} "
+                f"{_digits(got[row])} and label {labels[row]}, where the fitted model gave "
+                f"{_digits(golden.scores[row])}; {len(wrong)} of {len(golden.rows)} golden rows differ"
+            )
+
+
+def golden_rows(card: ModelCard) -> Matrix:
+    """Give the golden rows as the model takes them."""
+    rows = card.golden.rows
+    return Matrix(array("d", [value for row in rows for value in missing_as_nan(row)]), len(rows))
+
+
+def marks(marked: Tensor) -> Iterator[tuple[int, int]]:
+    """Yield row and column of what is true in a tensor of bool (rows, columns)."""
+    found, columns = marked.data.tobytes(), marked.shape[1]
+    place = found.find(1)
+    while place >= 0:
+        yield divmod(place, columns)
+        place = found.find(1, place + 1)
+
+
+def tolerance(card: ModelCard) -> float:
+    """Tell by how much a score may be off: what summation can add, and a millionth (of a value: of the largest)."""
+    scale = 1.0 if card.target.classes else max((abs(score) for (score,) in card.golden.scores), default=1.0)
+    return TOLERANCE * scale + (card.parity.bound or 0.0)
+
+
+def agrees(card: ModelCard, row: int, scores: Sequence[float], label: int | None) -> bool:
+    """Tell whether scores and label of a golden row are the fitted model's, but for what summation may add."""
+    expected = card.golden.scores[row]
+    allowed = tolerance(card)
+    # NaN is nowhere near.
+    if len(scores) != len(expected) or not all(abs(a - b) <= allowed for a, b in zip(scores, expected, strict=True)):
+        return False
+    return not card.target.classes or label == card.golden.labels[row] or _margin(card, expected) <= allowed
+
+
+def _margin(card: ModelCard, scores: Sequence[float]) -> float:
+    """Tell how far scores are from where another label begins: nearer than they may be off, either label is right."""
+    if len(scores) > 1:
+        second, first = sorted(scores)[-2:]
+        return first - second
+    threshold = card.decision.threshold if card.decision else None
+    return inf if threshold is None else abs(scores[0] - threshold)
+
+
+def _digits(scores: Sequence[float]) -> str:
+    return ", ".join(f"{score:.9g}" for score in scores)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Put the parts of one output together again."""
+    first = parts[0]
+    data = memoryview(b"".join(part.data for part in parts)).cast(first.data.format)
+    return Tensor(data, (sum(part.shape[0] for part in parts), *first.shape[1:]), first.type)

@@ -1,4 +1,7 @@
-"""Logs and metrics, both as JSON lines on standard output, where Lambda takes them. No feature value goes into either.
+"""Logs and metrics, both as JSON lines on standard output, where Lambda takes them.
+
+No feature value and no single score goes into either: lines of metrics stand beside log lines that tell whose request
+it was. So scores are counted by band and by class, and a line with such counts speaks of at least `LEAST_ROWS` rows.
 
 Metrics are written in CloudWatch's embedded metric format (EMF,
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
@@ -9,32 +12,174 @@ together: it checks each metric and builds the same description of them anew. He
 import logging
 import sys
 import time
+from bisect import bisect
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from traceback import extract_tb
 from typing import Any
 
 import msgspec
-import numpy as np
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-from lambda_fn.metadata import ModelCard
+from lambda_fn.card import Card, ModelCard
 from lambda_fn.model import Scores
-from lambda_fn.settings import Settings, read_settings, read_trace_id
+from lambda_fn.settings import Settings, read_trace_id
 
-# An EMF document holds at most this many values of one metric.
-_MAX_VALUES = 100
-_UNITS = {
-    "RowsScored": "Count",
-    "RowsRefused": "Count",
-    "Latency": "Milliseconds",
-    "PredictedDefaultRate": "None",
-    "Probability": "None",
-}
+# What every module writes to; `Log` gives it a place and a form.
+logger = logging.getLogger("lambda_fn")
 
+# One line of counts by band or class speaks of so many rows at least, whatever events they came in.
+LEAST_ROWS = 20
+# An EMF directive names at most this many metrics.
+_MAX_METRICS = 100
+_TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
+_UNITS = {"Latency": "Milliseconds"}
 _STANDARD = frozenset(vars(logging.makeLogRecord({})))
 
 
-class Formatter(LambdaPowertoolsFormatter):
+class Log:
+    """Has what the package logs written to standard output, in the form of Powertools' Logger.
+
+    Parameters
+    ----------
+    settings : Settings
+        Name the service and the level.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._formatter = _Formatter(service=settings.service)
+        handler = _StandardOutput()
+        handler.setFormatter(self._formatter)
+        logger.handlers[:] = [handler]
+        logger.setLevel(settings.log_level)
+        logger.propagate = False
+        self._is_cold_start = True
+
+    def append_keys(self, **keys: object) -> None:
+        """Put more into every line from here on."""
+        self._formatter.append_keys(**keys)
+
+    def start_invocation(self, correlation_id: str | None, context: Any) -> None:
+        """Put what identifies an invocation into each of its log lines.
+
+        Parameters
+        ----------
+        correlation_id : str or None
+            What the caller's side knows it by, such as the gateway's request id.
+        context : LambdaContext
+            Its ``aws_request_id`` is what Lambda knows it by.
+        """
+        self.append_keys(
+            correlation_id=correlation_id,
+            function_request_id=getattr(context, "aws_request_id", None),
+            cold_start=self._is_cold_start,
+        )
+        self._is_cold_start = False
+
+
+def log_failure(message: str, error: BaseException) -> None:
+    """Log an unforeseen error by its type and place: its text may quote values."""
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+    logger.error(message, extra={"error": type(error).__name__, "traceback": places})
+
+
+class Metrics:
+    """Writes the metrics of one model, with the dimensions ``service`` and ``model_version``.
+
+    ``RowsScored``, ``RowsRefused`` and ``Latency`` come with each event; the counts of `_Counts` from time to time.
+    ``UndeliveredOutcomes`` has the dimension ``service`` alone, for an alarm knows no version.
+    """
+
+    def __init__(self, card: ModelCard, settings: Settings) -> None:
+        self._namespace = settings.namespace
+        self._dimensions = {"service": settings.service, "model_version": card.version}
+        self._event = self._describe("RowsScored", "RowsRefused", "Latency")
+        self._undelivered = self._describe("UndeliveredOutcomes", dimensions=("service",))
+        self._counts = _Counts(card)
+        self._counted = self._describe(*self._counts.names)
+        self._encode = msgspec.json.Encoder().encode
+
+    def scored(self, scores: Scores, seconds: float, refused: int = 0) -> None:
+        """Count an event whose rows were scored, and those of its rows that were refused."""
+        self._write_event(scores.rows, refused, seconds)
+        if counts := self._counts.add(scores):
+            self._write(self._counted, counts)
+
+    def refused(self, rows: int, seconds: float) -> None:
+        """Count an event none of whose rows was scored."""
+        self._write_event(0, rows, seconds)
+
+    def undelivered(self, outcomes: int) -> None:
+        """Count outcomes that could not be handed on, and will be tried again or be missed."""
+        self._write(self._undelivered, {"UndeliveredOutcomes": outcomes})
+
+    def _write_event(self, scored: int, refused: int, seconds: float) -> None:
+        milliseconds = round(seconds * 1e3, 3)
+        self._write(self._event, {"RowsScored": scored, "RowsRefused": refused, "Latency": milliseconds})
+
+    def _describe(self, *names: str, dimensions: Sequence[str] = ("service", "model_version")) -> msgspec.Raw:
+        directive = {
+            "Namespace": self._namespace,
+            "Dimensions": [dimensions],
+            "Metrics": [{"Name": name, "Unit": _UNITS.get(name, "Count")} for name in names],
+        }
+        return msgspec.Raw(msgspec.json.encode([directive]))
+
+    def _write(self, description: msgspec.Raw, values: Mapping[str, float]) -> None:
+        metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": description}
+        line = self._encode({"_aws": metadata, **self._dimensions, **values}).decode()
+        sys.stdout.write(line + "\n")
+
+
+class _Counts:
+    """Counts rows by band of the score, and by class.
+
+    ``ProbabilityFrom0.3`` counts probabilities from 0.3 to below 0.4; ``ValueFrom...`` and ``ValueBelow...`` values
+    between the edges of the card's histogram, where it has one; ``PredictedClass1`` rows of the card's second class.
+    """
+
+    def __init__(self, card: Card) -> None:
+        self._edges: tuple[float, ...] = ()
+        self._bands: list[str] = []
+        if card.task == "binary":
+            self._edges = _TENTHS
+            self._bands = [f"ProbabilityFrom{low}" for low in (0.0, *_TENTHS)]
+        elif card.task == "regression":
+            self._edges = next((one.edges for one in card.histograms if one.name == "value"), ())
+            self._bands = [f"ValueBelow{edge:.6g}" for edge in self._edges[:1]]
+            self._bands += [f"ValueFrom{edge:.6g}" for edge in self._edges]
+        self._classes = [f"PredictedClass{place}" for place in range(len(card.target.classes))]
+        self.names = (*self._bands, *self._classes)[:_MAX_METRICS]
+        self._rows = 0
+        self._counts: Counter[str] = Counter()
+
+    def add(self, scores: Scores) -> dict[str, int] | None:
+        """Count rows; gives all counts since the last ones that it gave, as soon as they are of enough rows."""
+        if self._bands:
+            for band, rows in Counter(map(partial(bisect, self._edges), scores.score.data)).items():
+                self._counts[self._bands[band]] += rows
+        if scores.label:
+            for place, rows in Counter(scores.label.data).items():
+                self._counts[self._classes[place]] += rows
+        self._rows += scores.rows
+        if self._rows < LEAST_ROWS or not self.names:
+            return None
+        counts = {name: self._counts[name] for name in self.names}
+        self._rows = 0
+        self._counts.clear()
+        return counts
+
+
+class _StandardOutput(logging.Handler):
+    """Writes to standard output as it is then: Lambda's runtime and pytest put their own in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(self.format(record) + "\n")
+        sys.stdout.flush()
+
+
+class _Formatter(LambdaPowertoolsFormatter):
     """Writes the lines that Powertools would, in half the time: the log line is the dearest part of a warm request."""
 
     _encode = staticmethod(msgspec.json.Encoder(enc_hook=str).encode)
@@ -52,80 +197,3 @@ class Formatter(LambdaPowertoolsFormatter):
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         return self._encode({name: value for name, value in line.items() if value is not None}).decode()
-
-
-_settings = read_settings()
-logger = Logger(service=_settings.service, level=_settings.log_level, logger_formatter=Formatter())
-_is_cold_start = True
-
-
-def start_invocation(correlation_id: str | None, context: Any) -> None:
-    """Put what identifies an invocation into each of its log lines.
-
-    Parameters
-    ----------
-    correlation_id : str or None
-        What the caller's side knows it by, such as the gateway's request id.
-    context : LambdaContext
-        Its ``aws_request_id`` is what Lambda knows it by.
-    """
-    global _is_cold_start
-    logger.append_keys(
-        correlation_id=correlation_id,
-        function_request_id=getattr(context, "aws_request_id", None),
-        cold_start=_is_cold_start,
-    )
-    _is_cold_start = False
-
-
-def log_failure(message: str, error: BaseException) -> None:
-    """Log an unforeseen error by its type and place: its text may quote values."""
-    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
-    logger.error(message, extra={"error": type(error).__name__, "traceback": places})
-
-
-class Metrics:
-    """Writes the metrics of one model, with the dimensions ``service`` and ``model_version``.
-
-    ``PredictedDefaultRate`` is the share of label 1. ``Probability`` holds every score, as a value of the metric.
-    """
-
-    def __init__(self, card: ModelCard, settings: Settings) -> None:
-        self._dimensions = {"service": settings.service, "model_version": card.version}
-        self._scored = self._describe(settings.namespace, *_UNITS)
-        self._refused = self._describe(settings.namespace, "RowsRefused", "Latency")
-        self._probabilities = self._describe(settings.namespace, "Probability")
-        self._encode = msgspec.json.Encoder().encode
-
-    def scored(self, scores: Scores, seconds: float, refused: int = 0) -> None:
-        """Count an event whose rows were scored, and those of its rows that were refused."""
-        # Four decimals are finer than any alarm or graph, and a third of the bytes.
-        probabilities = np.round(scores.probability.astype(np.float64), 4).tolist()
-        count = len(probabilities)
-        values = {
-            "RowsScored": count,
-            "RowsRefused": refused,
-            "Latency": round(seconds * 1e3, 3),
-            "PredictedDefaultRate": int(np.count_nonzero(scores.label)) / count,
-            "Probability": probabilities[:_MAX_VALUES],
-        }
-        lines = [self._line(self._scored, values)]
-        for start in range(_MAX_VALUES, count, _MAX_VALUES):
-            lines.append(self._line(self._probabilities, {"Probability": probabilities[start : start + _MAX_VALUES]}))
-        sys.stdout.write("".join(lines))
-
-    def refused(self, rows: int, seconds: float) -> None:
-        """Count an event none of whose rows was scored."""
-        sys.stdout.write(self._line(self._refused, {"RowsRefused": rows, "Latency": round(seconds * 1e3, 3)}))
-
-    def _describe(self, namespace: str, *names: str) -> msgspec.Raw:
-        directive = {
-            "Namespace": namespace,
-            "Dimensions": [list(self._dimensions)],
-            "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in names],
-        }
-        return msgspec.Raw(msgspec.json.encode([directive]))
-
-    def _line(self, description: msgspec.Raw, values: dict[str, Any]) -> str:
-        metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": description}
-        return self._encode({"_aws": metadata, **self._dimensions, **values}).decode() + "\n"

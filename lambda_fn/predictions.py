@@ -1,80 +1,122 @@
-"""Scores to the predictions that every transport answers with. Knows no transport."""
+"""Scores to the predictions that every door answers with. Knows no transport."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, UnsetType
-from numpy.typing import NDArray
 
-from lambda_fn.model import Model, Scores
+from lambda_fn.card import Class, ModelCard, Task
+from lambda_fn.faults import RowId
+from lambda_fn.features import Matrix
+from lambda_fn.model import Scores, marks
 from lambda_fn.reasons import Reason, Reasons
+from lambda_fn.runtime import Tensor
+
+Label = bool | int | float | str
 
 
-class Prediction(msgspec.Struct, frozen=True):
-    """The answer for one row; ``out_of_range`` names features outside the training range, ``reasons`` are optional."""
+class BinaryPrediction(msgspec.Struct, frozen=True):
+    """The answer for one row, of two classes: the probability of the second, and the class decided on.
+
+    ``out_of_range`` names features outside the training range; ``reasons`` are there where they were asked for, and the
+    row's own ``ID`` where it had one.
+    """
 
     probability: float
-    label: int
+    label: Label
     out_of_range: list[str]
     reasons: list[Reason] | UnsetType = UNSET
+    ID: RowId | UnsetType = UNSET
+
+
+class MulticlassPrediction(msgspec.Struct, frozen=True):
+    """The answer for one row, of more classes: the probability of each by its name, and the class decided on."""
+
+    probabilities: dict[str, float]
+    label: Label
+    out_of_range: list[str]
+    reasons: list[Reason] | UnsetType = UNSET
+    ID: RowId | UnsetType = UNSET
+
+
+class RegressionPrediction(msgspec.Struct, frozen=True):
+    """The answer for one row: the value."""
+
+    value: float
+    out_of_range: list[str]
+    reasons: list[Reason] | UnsetType = UNSET
+    ID: RowId | UnsetType = UNSET
+
+
+Prediction = BinaryPrediction | MulticlassPrediction | RegressionPrediction
+PREDICTIONS: Mapping[Task, type[Prediction]] = {
+    "binary": BinaryPrediction,
+    "multiclass": MulticlassPrediction,
+    "regression": RegressionPrediction,
+}
 
 
 class Predictions(msgspec.Struct, frozen=True):
-    """The answer to a payload, as it is encoded."""
+    """The answer to a payload, as it is encoded; ``threshold`` is null where the decision rule has none."""
 
     model_name: str
     model_version: str
-    threshold: float
-    predictions: list[Prediction]
+    threshold: float | None
+    predictions: Sequence[Prediction]
 
 
-class Predictor:
-    """Makes the predictions of one model.
+class Answers:
+    """Puts the scores of one model into words.
 
     Parameters
     ----------
-    model : Model
-        Scores the rows.
+    card : ModelCard
+        Names features, classes and families.
     """
 
-    def __init__(self, model: Model) -> None:
-        card = model.card
-        self._model = model
-        self._names = [feature.name for feature in card.features]
-        self._low = np.array([feature.training_minimum for feature in card.features], dtype=np.float32)
-        self._high = np.array([feature.training_maximum for feature in card.features], dtype=np.float32)
-        self._reasons = Reasons(model)
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+        self._features = [feature.name for feature in card.features]
+        self._labels = [one.value for one in card.target.classes]
+        self._classes = [class_name(one) for one in card.target.classes]
+        self._reasons = Reasons(card)
 
-    def predict(self, rows: NDArray[np.float32], *, explain: bool = False) -> tuple[Scores, list[Prediction]]:
-        """Score rows in one pass.
+    def predictions(self, X: Matrix, scores: Scores, ids: Sequence[RowId | UnsetType]) -> list[Prediction]:
+        """Make one prediction for each row, with its reasons where the scores have contributions."""
+        reasons: Sequence[list[Reason] | UnsetType] = [UNSET] * X.rows
+        if scores.contributions:
+            reasons = self._reasons.find(X, scores)
+        marked = self._marked(scores.out_of_range)
+        if scores.value:
+            return list(map(RegressionPrediction, scores.value.data, marked, reasons, ids))
+        assert scores.label
+        labels = map(self._labels.__getitem__, scores.label.data)
+        if scores.probability:
+            return list(map(BinaryPrediction, scores.probability.data, labels, marked, reasons, ids))
+        assert scores.probabilities
+        return list(map(MulticlassPrediction, self._by_class(scores.probabilities), labels, marked, reasons, ids))
 
-        Parameters
-        ----------
-        rows : ndarray of float32, shape (n, n_features)
-            Checked rows in the card's order.
-        explain : bool
-            Whether the predictions come with reasons.
-
-        Returns
-        -------
-        scores, predictions
-            The bare numbers, for metrics, and one `Prediction` per row.
-        """
-        scores = self._model.score(rows, explain=explain)
-        outside = (rows < self._low) | (rows > self._high)
-        marked: list[list[str]] = [[] for _ in rows]
-        if outside.any():
-            for row, column in zip(*(index.tolist() for index in outside.nonzero()), strict=True):
-                marked[row].append(self._names[column])
-        reasons: Sequence[list[Reason] | UnsetType] = [UNSET] * len(rows)
-        if scores.contributions is not None:
-            reasons = self._reasons.find(rows, scores.probability, scores.contributions)
-        # A float32 is exactly some double, and that double's digits give the float32 back.
-        probability, label = scores.probability.tolist(), scores.label.tolist()
-        return scores, list(map(Prediction, probability, label, marked, reasons))
-
-    def answer(self, predictions: list[Prediction]) -> Predictions:
+    def answer(self, predictions: Sequence[Prediction]) -> Predictions:
         """Put predictions together with the model that made them; `msgspec.json.encode` takes the result."""
-        card = self._model.card
-        return Predictions(card.name, card.version, card.threshold.value, predictions)
+        card = self._card
+        threshold = card.decision.threshold if card.decision else None
+        return Predictions(card.name, card.version, threshold, predictions)
+
+    def _by_class(self, probabilities: Tensor) -> list[dict[str, float]]:
+        rows, n_classes = probabilities.shape
+        flat = probabilities.data.tolist()
+        return [
+            dict(zip(self._classes, flat[row * n_classes : (row + 1) * n_classes], strict=True)) for row in range(rows)
+        ]
+
+    def _marked(self, out_of_range: Tensor) -> list[list[str]]:
+        """Name the features that are marked, for each row."""
+        marked: list[list[str]] = [[] for _ in range(out_of_range.shape[0])]
+        for row, column in marks(out_of_range):
+            marked[row].append(self._features[column])
+        return marked
+
+
+def class_name(one: Class) -> str:
+    """Name a class as JSON's names can: a text as it is, anything else as JSON writes it."""
+    return one.value if isinstance(one.value, str) else msgspec.json.encode(one.value).decode()

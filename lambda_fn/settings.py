@@ -1,11 +1,22 @@
 """What the environment sets: the only reader of environment variables."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# By the names of Python's logging and of Lambda's own log levels.
+LOG_LEVELS = {
+    "TRACE": logging.DEBUG,
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "FATAL": logging.CRITICAL,
+    "CRITICAL": logging.CRITICAL,
+}
 
 
 class Settings(NamedTuple):
@@ -18,7 +29,7 @@ class Settings(NamedTuple):
     model_path: Path
     service: str
     namespace: str
-    log_level: str
+    log_level: int
     results_queue_url: str | None
     new_version: str | None
 
@@ -31,15 +42,14 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     ValueError
         Naming the variable that is wrong, and what is allowed.
     """
-    log_level = environment.get("POWERTOOLS_LOG_LEVEL", "INFO").upper()
-    if log_level not in LOG_LEVELS:
-        raise ValueError(f"POWERTOOLS_LOG_LEVEL is {log_level!r}; allowed: {', '.join(LOG_LEVELS)}")
     code = environment.get("LAMBDA_TASK_ROOT", ".")
+    # Lambda drops lines below its own level, so that writing them would be for nothing.
+    levels = [_read_log_level(environment, name) for name in ("POWERTOOLS_LOG_LEVEL", "AWS_LAMBDA_LOG_LEVEL")]
     return Settings(
         model_path=Path(environment.get("MODEL_PATH") or Path(code, "model.onnx")),
-        service=environment.get("POWERTOOLS_SERVICE_NAME", "serverless-onnx-inference"),
-        namespace=environment.get("POWERTOOLS_METRICS_NAMESPACE", "OnnxInference"),
-        log_level=log_level,
+        service=environment.get("POWERTOOLS_SERVICE_NAME") or "serverless-onnx-inference",
+        namespace=environment.get("POWERTOOLS_METRICS_NAMESPACE") or "OnnxInference",
+        log_level=max(filter(None, levels), default=logging.INFO),
         results_queue_url=environment.get("RESULTS_QUEUE_URL"),
         new_version=environment.get("NEW_VERSION"),
     )
@@ -48,3 +58,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 def read_trace_id() -> str | None:
     """Read what X-Ray calls the present invocation; Lambda sets it anew for each."""
     return os.environ.get("_X_AMZN_TRACE_ID", "").partition(";")[0].removeprefix("Root=") or None
+
+
+def _read_log_level(environment: Mapping[str, str], variable: str) -> int | None:
+    name = environment.get(variable, "").strip()
+    if name and name.upper() not in LOG_LEVELS:
+        raise ValueError(f"{variable} is {name!r}; allowed: {', '.join(LOG_LEVELS)}")
+    return LOG_LEVELS[name.upper()] if name else None

@@ -10,10 +10,10 @@ import joblib
 import numpy as np
 import pytest
 
-from export.__main__ import export
+from export.exporter import export
 from infra.package import PYTHON_VERSION, build_package
 from infra.runtime import machine_architecture
-from lambda_fn.metadata import decode_card
+from lambda_fn.card import decode_card
 from lambda_fn.model import Model
 from made_up import card_for, made_up_clients
 from train import __main__ as training
@@ -51,7 +51,7 @@ def card(rows):
 def model_path(pipeline, card, rows, tmp_path_factory):
     """The pipeline's model file."""
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(export(pipeline, card, rows.to_numpy(np.float32), random_rows=2_000)[0])
+    path.write_bytes(export(pipeline, card, rows.to_numpy(np.float64), made_up=2_000)[0])
     return path
 
 
@@ -68,7 +68,7 @@ def trained(clients, tmp_path_factory):
         training.train(Dataset(frame, "made up by the tests", "0" * 64, synthetic=True), out, "small", jobs=1)
     write_report(out)
     known = decode_card((out / "card.json").read_bytes())
-    model = export(joblib.load(out / "pipeline.joblib"), known, X.to_numpy(np.float32), random_rows=1_000)[0]
+    model = export(joblib.load(out / "pipeline.joblib"), known, X.to_numpy(np.float64), made_up=1_000)[0]
     (out / "model.onnx").write_bytes(model)
     return out
 

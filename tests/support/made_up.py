@@ -68,9 +68,7 @@ def card_for(X, threshold=0.25, name="credit-card-default"):
         estimator="RandomForestClassifier",
         features=features,
         families=tuple(Family(f.name, f.title, f.reason) for f in schema.FAMILIES if f.name in used),
-        target=Target(
-            schema.TARGET, "Default in the following month", (Class(0, "no default"), Class(1, "default"))
-        ),
+        target=Target(schema.TARGET, "Default in the following month", (Class(0, "no default"), Class(1, "default"))),
         decision=Decision("at_least", threshold, "chosen for the tests"),
         reference=Reference(tuple(X.median().round().tolist()), "median of the made-up clients"),
         data=Data("made up by the tests", "", len(X), len(X), 0, synthetic=True, positive_rate=0.25),

@@ -1,0 +1,47 @@
+"""How long a row takes, measured as rows are scored: tells how many fit into a time before any work is done."""
+
+from typing import Any
+
+# Of the time that is left, what scoring may take. The rest is for encoding, for sending, and for what varies.
+_SHARE = 0.5
+# Lambda gives a function of so many megabytes one whole processor, and a smaller one its share
+# (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
+_MEGABYTES_OF_A_PROCESSOR = 1769
+# So many passes through the trees are measured as well as can be; fewer count for less.
+_SURE = 1_000
+
+
+class Pace:
+    """Processor time of a row, plain and explained.
+
+    Parameters
+    ----------
+    work : int
+        How many rows go through the trees to explain one. Until one is explained, it is taken to last so many times as
+        long as a plain one, which is more than it does.
+    """
+
+    def __init__(self, work: int) -> None:
+        self._work = {False: 1, True: work}
+        self._seconds: dict[bool, float] = {}
+
+    def measure(self, rows: int, seconds: float, *, explain: bool) -> None:
+        """Learn from rows that were scored in so many seconds of processor time."""
+        if rows:
+            known = self._row(explain)
+            weight = min(1.0, rows * self._work[explain] / _SURE) if known else 1.0
+            self._seconds[explain] = known + weight * (seconds / rows - known)
+
+    def rows_within(self, seconds: float, *, explain: bool) -> int:
+        """Tell how many rows can be scored in so many seconds of processor time."""
+        row = self._row(explain)
+        return int(seconds / row) if row else 0
+
+    def _row(self, explain: bool) -> float:
+        return self._seconds.get(explain, self._seconds.get(False, 0.0) * self._work[explain])
+
+
+def processor_seconds(context: Any) -> float:
+    """Tell how much processor time scoring may take of what is left of an invocation."""
+    share = min(1.0, int(context.memory_limit_in_mb) / _MEGABYTES_OF_A_PROCESSOR)
+    return float(context.get_remaining_time_in_millis()) / 1e3 * share * _SHARE
