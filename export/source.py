@@ -148,4 +148,4 @@ def _expression(last: Any, before: tuple[Any, ...]) -> Expression:
         return Calibrated(Columns(_expression(inner, before), (1,)), only.method, tuple(only.calibrators), (1,), 2)
     if type(last) not in (*forest.SINGLE, *forest.FORESTS):
         raise NotFoldable(f"the last step is {type(last).__name__}, not a forest")
-    return Member(forest.read(last), before)
+    return Member(forest.read(last).ensemble, before)
