@@ -176,6 +176,11 @@ class Arithmetic:
         match link:
             case Link.EXP:
                 return graph.add("Exp", x, to=name)
+            case Link.EXPM1:
+                graph.add("Exp", x, to=f"{name}_exp")
+                return graph.add("Sub", f"{name}_exp", graph.constant(f"{name}_one", 1.0), to=name)
+            case Link.SQUARE:
+                return graph.add("Mul", x, x, to=name)
             case Link.LOGISTIC | Link.LOGISTIC_PAIR:
                 return graph.add("Sigmoid", x, to=name)
             case Link.LOGISTIC_SHARES:

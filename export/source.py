@@ -9,14 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from export.refusal import NotFoldable
 from export.table import Table
-from export.trees import forest
-from export.trees.expression import Calibrated, Columns, Decision, Expression, Member, Model
+from export.trees.expression import Model
+from export.trees.read import read
 from lambda_fn.card import Card, CardError, Task, missing_as_nan
 
 # Rows that a model is asked for at once: a support vector machine holds its kernel for each.
@@ -94,9 +91,7 @@ class Source:
         NotFoldable
             Where it holds anything but trees.
         """
-        steps = self.fitted.steps if isinstance(self.fitted, Pipeline) else [("model", self.fitted)]
-        last, before = steps[-1][1], tuple(step for _, step in steps[:-1])
-        return Model(_expression(last, before), np.array(self.classes), Decision("largest"))
+        return read(self.fitted)
 
 
 class Subject:
@@ -139,13 +134,3 @@ def _in_parts(ask: Callable[[Any], NDArray[Any]], frame: Any) -> NDArray[Any]:
     rows = frame.iloc if isinstance(frame, pd.DataFrame) else frame
     with joblib.parallel_config(backend="sequential"), np.errstate(over="ignore", invalid="ignore"):
         return np.concatenate([ask(rows[start : start + _CHUNK]) for start in range(0, max(len(frame), 1), _CHUNK)])
-
-
-def _expression(last: Any, before: tuple[Any, ...]) -> Expression:
-    if isinstance(last, CalibratedClassifierCV):
-        (only,) = last.calibrated_classifiers_
-        inner = only.estimator.estimator if isinstance(only.estimator, FrozenEstimator) else only.estimator
-        return Calibrated(Columns(_expression(inner, before), (1,)), only.method, tuple(only.calibrators), (1,), 2)
-    if type(last) not in (*forest.SINGLE, *forest.FORESTS):
-        raise NotFoldable(f"the last step is {type(last).__name__}, not a forest")
-    return Member(forest.read(last).ensemble, before)

@@ -28,6 +28,8 @@ class Link(StrEnum):
 
     IDENTITY = "identity"
     EXP = "exp(x)"
+    EXPM1 = "exp(x) - 1"
+    SQUARE = "x ** 2"
     LOGISTIC = "1 / (1 + exp(-x))"
     LOGISTIC_PAIR = "1 - p and p, where p = 1 / (1 + exp(-x)), of one output for two classes"
     LOGISTIC_SHARES = "p / sum of p, where p = 1 / (1 + exp(-x)): one class against all others"
@@ -215,6 +217,10 @@ def linked(link: Link, x: NDArray[Any]) -> NDArray[Any]:
             return x
         case Link.EXP:
             return np.asarray(np.exp(x))
+        case Link.EXPM1:
+            return np.asarray(np.expm1(x))
+        case Link.SQUARE:
+            return np.asarray(np.square(x))
         case Link.LOGISTIC:
             return np.asarray(expit(x))
         case Link.LOGISTIC_PAIR:

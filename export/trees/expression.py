@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from export.refusal import NotFoldable
 from export.trees.ensemble import Ensemble, Link, linked
 
 
@@ -105,14 +106,15 @@ Expression = Member | Mean | Placed | Calibrated | Columns | Linear
 class Decision:
     """How the model's own ``predict`` chooses a label.
 
-    ``largest`` is the class of the largest value, the first of equal ones. Of two classes ``above`` is the second where
-    its value exceeds the threshold, and ``at_least`` where it reaches it; ``of`` says which value: the score, or the
-    ensemble's raw sum.
+    ``largest`` is the class of the largest value, the first of equal ones. Of two classes ``above`` is the positive one
+    (of that place) where its value exceeds the threshold, and ``at_least`` where it reaches it; ``of`` says which
+    value: the score, or the raw sum, which the first class has with the other sign.
     """
 
     rule: Literal["largest", "above", "at_least"]
     threshold: float = 0.5
     of: Literal["scores", "raw"] = "scores"
+    positive: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +190,7 @@ def values(expression: Expression, columns: Callable[[Member], NDArray[np.floati
             return _calibrated(expression, values(part, columns))
         case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
             X = np.hstack([values(part, columns) for part in parts])
-            sums: NDArray[np.floating] = X @ coefficients.T + intercept
-            return linked(link, sums)
+            return linked(link, np.add(X @ coefficients.T, intercept))
 
 
 def _calibrated(node: Calibrated, found: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -209,16 +210,27 @@ def labels(model: Model, columns: Callable[[Member], NDArray[np.floating]]) -> N
     """Choose labels as the model's own ``predict`` does, shape (n,): elements of its classes."""
     if model.classes is None or model.decision is None:
         raise ValueError("a regression has no labels")
-    decision = model.decision
-    expression = model.expression
-    if decision.of == "raw":
-        if not isinstance(expression, Member):
-            raise ValueError("only a single ensemble has a raw sum")
-        expression = replace(expression, gives="raw")
-    found = values(expression, columns)
+    decision, expression = model.decision, model.expression
+    found = values(raw_of(expression) if decision.of == "raw" else expression, columns)
     if decision.rule == "largest":
-        chosen = found.argmax(axis=1)
-    else:
-        second = found[:, -1]
-        chosen = (second > decision.threshold if decision.rule == "above" else second >= decision.threshold).astype(int)
-    return np.asarray(model.classes[chosen])
+        return np.asarray(model.classes[found.argmax(axis=1)])
+    positive = decision.positive
+    value = found[:, positive] if found.shape[1] > 1 else found[:, 0] if positive else -found[:, 0]
+    is_positive = value > decision.threshold if decision.rule == "above" else value >= decision.threshold
+    return np.asarray(model.classes[np.where(is_positive, positive, 1 - positive)])
+
+
+def raw_of(expression: Expression) -> Expression:
+    """Give what an expression's link is applied to.
+
+    Raises
+    ------
+    NotFoldable
+        Where it is a mean or a calibration, which have no raw sum.
+    """
+    match expression:
+        case Member():
+            return replace(expression, gives="raw")
+        case Linear():
+            return replace(expression, link=Link.IDENTITY)
+    raise NotFoldable(f"the raw sum is asked for of a {type(expression).__name__.lower()}, which has none")

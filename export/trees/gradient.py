@@ -42,7 +42,7 @@ def read(model: Any) -> Reading:
     if type(model) is GradientBoostingRegressor:
         return Reading(ensemble, None)
     if len(base) > 1:
-        return Reading(replace(ensemble, link=Link.SOFTMAX), Decision("largest", of="raw"), raw_is_asked=True)
+        return Reading(replace(ensemble, link=Link.SOFTMAX), Decision("largest", of="raw"))
     steepness = 2.0 if model.loss == "exponential" else 1.0
     ensemble = replace(ensemble, link=Link.LOGISTIC_PAIR, steepness=steepness)
-    return Reading(ensemble, Decision("at_least", 0.0, of="raw"), raw_is_asked=True)
+    return Reading(ensemble, Decision("at_least", 0.0, of="raw"))

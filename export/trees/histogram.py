@@ -35,9 +35,9 @@ def read(model: Any) -> Reading:
         link = Link.EXP if model.loss in ("gamma", "poisson") else Link.IDENTITY
         return Reading(replace(ensemble, link=link), None, steps)
     if len(base) > 1:
-        return Reading(replace(ensemble, link=Link.SOFTMAX), Decision("largest", of="raw"), steps, raw_is_asked=True)
+        return Reading(replace(ensemble, link=Link.SOFTMAX), Decision("largest", of="raw"), steps)
     ensemble = replace(ensemble, link=Link.LOGISTIC_PAIR)
-    return Reading(ensemble, Decision("above", 0.0, of="raw"), steps, raw_is_asked=True)
+    return Reading(ensemble, Decision("above", 0.0, of="raw"), steps)
 
 
 def _nodes(predictor: Any) -> Nodes:

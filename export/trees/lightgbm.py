@@ -19,8 +19,9 @@ _LINKS = {
     "cross_entropy_lambda": Link.LOG1P_EXP,
     "binary": Link.LOGISTIC_PAIR,
     "multiclass": Link.SOFTMAX,
-    "multiclassova": Link.LOGISTIC_SHARES,
+    "multiclassova": Link.LOGISTIC,
 }
+_CLASSES = ("binary", "multiclass", "multiclassova")
 # Bits of a split's decision type.
 _IS_SET, _DEFAULT_LEFT, _MISSING_KIND = 1, 2, 12
 _ZERO_IS_MISSING, _NAN_IS_MISSING = 4, 8
@@ -44,6 +45,9 @@ def read(model: Any) -> Reading:
             f"LightGBM's objective {objective!r} is not among those that can be exported: {', '.join(sorted(_LINKS))}"
         )
     link = Link.SIGNED_SQUARE if "sqrt" in parameters else _LINKS[objective]
+    is_of_classes = objective in _CLASSES and not type(model).__name__.endswith(("Regressor", "Ranker"))
+    if link == Link.LOGISTIC_PAIR and not is_of_classes:
+        link = Link.LOGISTIC
     (steepness,) = [float(p.partition(":")[2]) for p in parameters if p.startswith("sigmoid:")] or [1.0]
     nodes = [_nodes(tree) for tree in trees]
     n_outputs = int(header["num_tree_per_iteration"])
@@ -55,7 +59,6 @@ def read(model: Any) -> Reading:
         link=link,
         steepness=steepness,
     )
-    is_of_classes = link in (Link.LOGISTIC_PAIR, Link.SOFTMAX, Link.LOGISTIC_SHARES)
     return Reading(ensemble, Decision("largest") if is_of_classes else None, _steps(trees, nodes, booster))
 
 

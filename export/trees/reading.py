@@ -18,11 +18,8 @@ class Reading:
         How ``predict`` chooses a class; None where it predicts a value.
     steps : tuple
         What the library itself does to its input first: transformers as scikit-learn's, fitted.
-    raw_is_asked : bool
-        Whether scikit-learn's calibration takes the raw sums, since the model has a ``decision_function``.
     """
 
     ensemble: Ensemble
     decision: Decision | None
     steps: tuple[Any, ...] = ()
-    raw_is_asked: bool = False

@@ -54,6 +54,9 @@ def read(model: Any) -> Reading:
         raise NotFoldable(
             f"XGBoost's objective {objective!r} is not among those that can be exported: {', '.join(sorted(_LINKS))}"
         )
+    link = _LINKS[objective]
+    if link == Link.LOGISTIC_PAIR and type(model).__name__.endswith(("Regressor", "Ranker")):
+        link = Link.LOGISTIC
     n_outputs = max(1, int(learner["learner_model_param"]["num_class"]))
     if int(learner["learner_model_param"].get("num_target", 1)) > 1:
         raise NotFoldable("XGBoost's model predicts several targets, and a model file has one")
@@ -67,16 +70,19 @@ def read(model: Any) -> Reading:
     ensemble = Ensemble(
         together(nodes, trees["tree_info"][:n_trees]),
         n_columns,
-        _base(learner["learner_model_param"]["base_score"], _LINKS[objective], n_outputs),
+        _base(learner["learner_model_param"]["base_score"], link, n_outputs),
         casts_to="float32",
         sums_in="float32",
-        link=_LINKS[objective],
+        link=link,
     )
-    decision = None
-    if is_booster or type(model).__name__ in _CLASSIFIERS:
-        is_pair = ensemble.link == Link.LOGISTIC_PAIR
-        decision = Decision("above", 0.5) if is_pair else Decision("largest") if n_outputs > 1 else None
-    return Reading(ensemble, decision, _steps(trees, nodes, getattr(model, "missing", np.nan)))
+    return Reading(ensemble, _decision(model, ensemble), _steps(trees, nodes, getattr(model, "missing", np.nan)))
+
+
+def _decision(model: Any, ensemble: Ensemble) -> Decision | None:
+    is_pair = ensemble.link == Link.LOGISTIC_PAIR
+    if type(model).__name__ in _CLASSIFIERS and not is_pair and ensemble.n_outputs == 1:
+        raise NotFoldable("XGBoost's classifier was fitted with an objective that gives no probabilities")
+    return Decision("above", 0.5) if is_pair else Decision("largest") if ensemble.n_outputs > 1 else None
 
 
 def _stopped_early(model: Any) -> bool:

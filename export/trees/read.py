@@ -1,0 +1,223 @@
+"""Read a fitted model: trees of any library, and what wraps and joins them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import (
+    ElasticNet,
+    ElasticNetCV,
+    Lasso,
+    LassoCV,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeCV,
+)
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from export.refusal import NotFoldable
+from export.trees import adaboost, catboost, forest, gradient, histogram, lightgbm, xgboost
+from export.trees.ensemble import Link
+from export.trees.expression import (
+    Calibrated,
+    Columns,
+    Decision,
+    Expression,
+    Linear,
+    Mean,
+    Member,
+    Model,
+    Placed,
+    raw_of,
+)
+
+_READERS = (forest, gradient, histogram, adaboost, xgboost, lightgbm, catboost)
+_LINEAR = (LinearRegression, Ridge, RidgeCV, Lasso, LassoCV, ElasticNet, ElasticNetCV)
+_LOGISTIC = (LogisticRegression, LogisticRegressionCV)
+_INVERSES = {np.exp: Link.EXP, np.expm1: Link.EXPM1, np.square: Link.SQUARE}
+
+
+def read(fitted: Any) -> Model:
+    """Read a fitted classifier or regressor, or a pipeline or search that ends in one.
+
+    Raises
+    ------
+    NotFoldable
+        Naming what is no trees, or has no place in an expression of them.
+    """
+    return _Walk(()).model(fitted)
+
+
+def unwrapped(fitted: Any) -> Any:
+    """Take a model out of a search, or out of what keeps it from being fitted again."""
+    while isinstance(fitted, (BaseSearchCV, FrozenEstimator)):
+        fitted = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted.best_estimator_
+    return fitted
+
+
+class _Walk:
+    """Reads models behind some fitted steps."""
+
+    def __init__(self, steps: tuple[Any, ...]) -> None:
+        self._steps = steps
+
+    def model(self, fitted: Any) -> Model:
+        fitted = unwrapped(fitted)
+        for reader in _READERS:
+            if reader.reads(fitted):
+                reading = reader.read(fitted)
+                member = Member(reading.ensemble, (*self._steps, *reading.steps))
+                classes = getattr(fitted, "classes_", None) if reading.decision else None
+                if reading.decision and classes is None:  # a booster's own, without names
+                    classes = np.arange(max(2, reading.ensemble.n_scores))
+                return Model(member, None if classes is None else np.asarray(classes), reading.decision)
+        match fitted:
+            case Pipeline():
+                before = tuple(step for _, step in fitted.steps[:-1])
+                return _Walk((*self._steps, *before)).model(fitted.steps[-1][1])
+            case FixedThresholdClassifier() | TunedThresholdClassifierCV():
+                return self._thresholded(fitted)
+            case CalibratedClassifierCV():
+                return self._calibrated(fitted)
+            case VotingClassifier() | VotingRegressor():
+                return self._voted(fitted)
+            case StackingClassifier() | StackingRegressor():
+                return self._stacked(fitted)
+            case BaggingClassifier() | BaggingRegressor():
+                return self._bagged(fitted)
+            case TransformedTargetRegressor():
+                return self._inverse_of_target(fitted)
+        raise NotFoldable(f"{type(fitted).__name__} is no model of trees that can be read")
+
+    def _thresholded(self, fitted: Any) -> Model:
+        inner = getattr(fitted, "estimator_", fitted.estimator)
+        model = self.model(inner)
+        classes = np.asarray(fitted.classes_)
+        is_tuned = isinstance(fitted, TunedThresholdClassifierCV)
+        label = fitted._curve_scorer._get_pos_label() if is_tuned else fitted.pos_label
+        positive = 1 if label is None else int(np.flatnonzero(classes == label)[0])
+        asks = fitted.response_method
+        of_raw = asks == "decision_function" or (asks == "auto" and not hasattr(inner, "predict_proba"))
+        threshold = fitted.best_threshold_ if is_tuned else fitted.threshold
+        if isinstance(threshold, str):
+            threshold = 0.0 if of_raw else 0.5
+        if of_raw:
+            raw_of(model.expression)  # refuses what has none
+        decision = Decision("at_least", float(threshold), "raw" if of_raw else "scores", positive)
+        return Model(model.expression, classes, decision)
+
+    def _calibrated(self, fitted: Any) -> Model:
+        classes = np.asarray(fitted.classes_)
+        parts = tuple(self._calibrated_part(part, classes) for part in fitted.calibrated_classifiers_)
+        return Model(_mean(parts, np.ones(len(parts))), classes, Decision("largest"))
+
+    def _calibrated_part(self, part: Any, classes: NDArray[Any]) -> Expression:
+        inner = self.model(part.estimator)
+        # scikit-learn calibrates raw sums where the model has some, else probabilities.
+        if hasattr(part.estimator, "decision_function"):
+            given = raw_of(inner.expression)
+        elif len(classes) == 2 and part.method != "temperature":
+            given = Columns(inner.expression, (1,))
+        else:
+            given = inner.expression
+        places = (1,) if len(classes) == 2 else tuple(np.searchsorted(classes, part.estimator.classes_).tolist())
+        return Calibrated(given, part.method, tuple(part.calibrators), places, len(classes))
+
+    def _voted(self, fitted: Any) -> Model:
+        if isinstance(fitted, VotingClassifier) and fitted.voting != "soft":
+            raise NotFoldable(
+                "a VotingClassifier with voting='hard' has no probabilities; voting='soft' can be exported"
+            )
+        parts = tuple(self.model(part).expression for part in fitted.estimators_)
+        kept = [part != "drop" for _, part in fitted.estimators]
+        weights = np.ones(len(parts)) if fitted.weights is None else np.array(fitted.weights, float)[kept]
+        if isinstance(fitted, VotingRegressor):
+            return Model(_mean(parts, weights), None, None)
+        return Model(_mean(parts, weights), np.asarray(fitted.classes_), Decision("largest"))
+
+    def _stacked(self, fitted: Any) -> Model:
+        if fitted.passthrough:
+            raise NotFoldable(f"a {type(fitted).__name__} with passthrough=True mixes scores and columns")
+        of_classes = isinstance(fitted, StackingClassifier)
+        parts = tuple(
+            self._for_stack(part, method, of_classes and len(fitted.classes_) == 2)
+            for part, method in zip(fitted.estimators_, fitted.stack_method_, strict=True)
+        )
+        last = unwrapped(fitted.final_estimator_)
+        if type(last) not in (*_LINEAR, *_LOGISTIC):
+            raise NotFoldable(
+                f"a {type(fitted).__name__} whose final estimator is {type(last).__name__}; linear and logistic "
+                "regression can be exported"
+            )
+        intercept = np.atleast_1d(np.asarray(last.intercept_, np.float64))
+        coefficients = np.atleast_2d(np.asarray(last.coef_, np.float64))
+        if not of_classes:
+            return Model(Linear(parts, coefficients, intercept, Link.IDENTITY), None, None)
+        is_pair = len(fitted.classes_) == 2
+        linear = Linear(parts, coefficients, intercept, Link.LOGISTIC_PAIR if is_pair else Link.SOFTMAX)
+        rule = Decision("above", 0.0, "raw") if is_pair else Decision("largest", of="raw")
+        return Model(linear, np.asarray(fitted.classes_), rule)
+
+    def _for_stack(self, part: Any, method: str, is_pair: bool) -> Expression:
+        expression = self.model(part).expression
+        if method == "decision_function":
+            return raw_of(expression)
+        if method == "predict" and is_classifier(part):
+            raise NotFoldable("a StackingClassifier of labels (stack_method='predict'); probabilities can be exported")
+        return Columns(expression, (1,)) if method == "predict_proba" and is_pair else expression
+
+    def _bagged(self, fitted: Any) -> Model:
+        every = np.arange(fitted.n_features_in_)
+        if any(not np.array_equal(columns, every) for columns in fitted.estimators_features_):
+            raise NotFoldable(f"a {type(fitted).__name__} of {type(fitted.estimator_).__name__} on some columns each")
+        models = [self.model(part) for part in fitted.estimators_]
+        if isinstance(fitted, BaggingRegressor):
+            return Model(_mean([model.expression for model in models], np.ones(len(models))), None, None)
+        n_classes = len(fitted.classes_)
+        parts = []
+        for model in models:
+            assert model.classes is not None
+            places = tuple(model.classes.astype(np.int64).tolist())
+            is_whole = len(places) == n_classes
+            parts.append(model.expression if is_whole else Placed(model.expression, places, n_classes))
+        return Model(_mean(parts, np.ones(len(parts))), np.asarray(fitted.classes_), Decision("largest"))
+
+    def _inverse_of_target(self, fitted: Any) -> Model:
+        expression, transformer = self.model(fitted.regressor_).expression, fitted.transformer_
+        if type(transformer) is StandardScaler:
+            scale = np.ones(1) if transformer.scale_ is None else transformer.scale_
+            mean = np.zeros(1) if transformer.mean_ is None else transformer.mean_
+            return Model(Linear((expression,), scale[None, :], mean, Link.IDENTITY), None, None)
+        if type(transformer) is FunctionTransformer:
+            function = transformer.inverse_func
+            if function is None:
+                return Model(expression, None, None)
+            if function in _INVERSES:
+                return Model(Linear((expression,), np.ones((1, 1)), np.zeros(1), _INVERSES[function]), None, None)
+        name = getattr(getattr(transformer, "inverse_func", None), "__name__", type(transformer).__name__)
+        raise NotFoldable(
+            f"a TransformedTargetRegressor whose values come back through {name}; exp, expm1, square and "
+            "StandardScaler can be exported"
+        )
+
+
+def _mean(parts: Sequence[Expression], weights: NDArray[np.float64]) -> Expression:
+    return parts[0] if len(parts) == 1 else Mean(tuple(parts), tuple(weights.tolist()))
