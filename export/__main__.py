@@ -15,7 +15,6 @@ import msgspec
 from export.card import draw_card
 from export.exporter import export
 from export.loading import load
-from export.refusal import NotFoldable
 from export.sample import read_sample
 from export.source import Source
 from lambda_fn.card import Card, CardError, Decision, decode_card

@@ -100,7 +100,9 @@ class Arithmetic:
                 self._trees(member, one, name, is_mean=True)
                 self._written[key] = name
         found = self._written[key]
-        return self._gather(found, (place,)) if place is not None and not is_vector and ensemble.n_outputs > 1 else found
+        return (
+            self._gather(found, (place,)) if place is not None and not is_vector and ensemble.n_outputs > 1 else found
+        )
 
     def _trees(self, member: Member, trees: tree_ensemble.Trees, to: str, n_targets: int = 1, **kind: bool) -> None:
         node = tree_ensemble.node(trees, self._columns(member), to, n_targets=n_targets, **kind)
@@ -213,7 +215,9 @@ class Arithmetic:
     def _mean(self, parts: Sequence[str], weights: Sequence[float]) -> str:
         graph, name = self._graph, self._name("mean")
         terms = [
-            part if weight == 1 else graph.add("Mul", part, graph.constant(f"{name}_weight_{i}", weight), to=f"{name}_{i}")
+            part
+            if weight == 1
+            else graph.add("Mul", part, graph.constant(f"{name}_weight_{i}", weight), to=f"{name}_{i}")
             for i, (part, weight) in enumerate(zip(parts, weights, strict=True))
         ]
         total = terms[0]

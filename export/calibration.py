@@ -34,7 +34,9 @@ def write(graph: Graph, calibrator: Any, value: str, name: str) -> str:
     return graph.add("Sigmoid", f"{name}_logit", to=name)
 
 
-def write_temperature(graph: Graph, calibrator: Any, value: str, name: str, *, are_logits: bool, is_single: bool) -> str:
+def write_temperature(
+    graph: Graph, calibrator: Any, value: str, name: str, *, are_logits: bool, is_single: bool
+) -> str:
     """Put a temperature behind values [R, K]: the softmax of their logits times a number; ``name`` is [R, n_classes]."""
     logits = value
     if not are_logits:

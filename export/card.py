@@ -89,7 +89,9 @@ def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool =
         data=sample.data,
         metrics={},
         decisions=(),
-        histograms=tuple(_histogram(feature, codes) for feature, codes in zip(widest, tensor(widest, X).T, strict=True)),
+        histograms=tuple(
+            _histogram(feature, codes) for feature, codes in zip(widest, tensor(widest, X).T, strict=True)
+        ),
         libraries={},
     )
     return with_families(card, source, X) if with_reasons else card
@@ -149,7 +151,9 @@ def _feature(column: pd.Series) -> Feature:
 
 def _kind(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
     dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype):
+    if isinstance(dtype, pd.CategoricalDtype) or (
+        dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype)
+    ):
         return _category(column, present)
     if dtype.kind == "b" or (dtype.kind == "O" and len(present) and present.map(type).eq(bool).all()):
         return "boolean", ()
@@ -332,4 +336,3 @@ def _importance(card: Card, source: Source, X: pd.DataFrame) -> NDArray[np.float
         changed[:, place] = np.nan if value is None else value
         moved[place] = float(np.abs(source.scores(table.frame(changed)) - before).mean())
     return moved
-

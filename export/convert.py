@@ -1,5 +1,6 @@
 """Convert a model whose trees are on raw columns to the ONNX graph of a model file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,33 +54,42 @@ def convert(expression: Expression, card: Card, cut: Cut | None = None) -> onnx.
     if explanation:
         explanation.mix(graph)
     arithmetic = Arithmetic(graph, "rows" if explanation else "features", expression)
-
-    def own(value: str, to: str) -> str:
-        """Keep what was computed of the rows themselves."""
-        return explanation.unmixed(graph, value, to=to) if explanation else value
-
     scores = arithmetic.write(expression, 1 if cut else None)
-    if cut:
-        decided = own(arithmetic.write(cut.of, 1 if cut.of is expression else None), "own_decided")
-        rule = "LessOrEqual" if cut.falls else "GreaterOrEqual"
-        graph.add(rule, decided, graph.constant("cut", cut.value), to="is_second")
-        graph.cast("is_second", INT64, to="labels")
-        graph.add("Reshape", "labels", graph.constant("flat", np.array([-1])), to="label")
-    elif card.task != "regression":
-        graph.add("ArgMax", own(scores, "own_all_scores"), to="label", axis=1, keepdims=0)
-        if card.task == "binary":
-            scores = graph.add("Gather", scores, graph.constant("second", np.array([1])), to="second_score", axis=1)
+    output = _SCORES[card.task]
     n_scores = len(card.target.classes) if card.task == "multiclass" else 1
-    own_scores = own(scores, "own_scores")
-    if card.task == "multiclass":
-        graph.add("Identity", own_scores, to="probabilities")
-    else:
-        flat = "flat" if cut else graph.constant("flat", np.array([-1]))
-        graph.add("Reshape", own_scores, flat, to="probability" if card.task == "binary" else "value")
+    kept = {output: (scores, n_scores)}
+    if card.task == "binary" and not cut:
+        kept = {"both": (scores, 2)}
+        scores = graph.add("Gather", scores, graph.constant("second", np.array([1])), to="second_score", axis=1)
+        kept[output] = scores, 1
+    if cut and (decided := arithmetic.write(cut.of, 1 if cut.of is expression else None)) != scores:
+        kept["decided"] = decided, 1
     if explanation:
-        explanation.weigh(graph, scores, own_scores, n_scores)
+        explanation.weigh(graph, scores, n_scores, kept)
+    else:
+        _keep(graph, kept)
+    if cut:
+        rule = "LessOrEqual" if cut.falls else "GreaterOrEqual"
+        decided = "decided" if "decided" in kept else output
+        graph.add(rule, decided, graph.constant("cut", cut.value), to="is_second")
+        graph.cast("is_second", INT64, to="label")
+    elif card.task != "regression":
+        graph.add("ArgMax", "both" if card.task == "binary" else output, to="label", axis=1, keepdims=0)
     check_values(graph, card.features)
     return _model(graph, card, n_scores)
+
+
+_SCORES = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+
+
+def _keep(graph: Graph, kept: Mapping[str, tuple[str, int]]) -> None:
+    """Give a model's values their output's name and shape: [N, K], or [N] of a single column."""
+    graph.constant("flat", np.array([-1]))
+    for to, (value, width) in kept.items():
+        if width == 1:
+            graph.add("Reshape", value, "flat", to=to)
+        else:
+            graph.add("Identity", value, to=to)
 
 
 def _explanation(card: Card) -> Explanation | None:
@@ -93,11 +103,7 @@ def _explanation(card: Card) -> Explanation | None:
 def _model(graph: Graph, card: Card, n_scores: int) -> onnx.ModelProto:
     value, n_features, n_families = helper.make_tensor_value_info, len(card.features), len(card.families)
     inputs = [value("features", DOUBLE, ["N", n_features])]
-    outputs = {
-        "binary": [value("probability", DOUBLE, ["N"])],
-        "multiclass": [value("probabilities", DOUBLE, ["N", n_scores])],
-        "regression": [value("value", DOUBLE, ["N"])],
-    }[card.task]
+    outputs = [value(_SCORES[card.task], DOUBLE, ["N", n_scores] if n_scores > 1 else ["N"])]
     if card.task != "regression":
         outputs.append(value("label", INT64, ["N"]))
     if card.families:

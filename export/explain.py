@@ -14,15 +14,14 @@ when only this feature takes the reference's value; and from the reference, how 
 the row's. (They are the first and the last term of a Shapley value; both are needed, because features that say the same
 thing hide each other's first step.) A family of S > 1 features takes 2 S more mixes of each row.
 
-The mixes are made before the one model in the graph, and weighed after it: without ``explain`` there is one mix, the
-row as it is.
+An ``If`` on ``explain`` chooses between the rows as they are and all their mixes, before the one model in the graph, and
+a second one after it between reading the scores off and weighing them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import factorial
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
@@ -75,41 +74,50 @@ class Explanation:
 
     def mix(self, graph: Graph) -> None:
         """Take ``features`` [N, F] and ``explain`` to ``rows`` [N x m, F], where m is `n_mixes`, or 1."""
-        first = graph.constant("first", np.array([0]))
-        graph.constant("end", np.array([np.iinfo(np.int64).max]))
         self._tables(graph)
-        graph.constant("reference", self._reference)
-        graph.constant("n_mixes", np.array([self.n_mixes]))
-        graph.constant("one", np.array([1]))
-        graph.add("Where", "explain", "n_mixes", "one", to="mixes_of_row")
-        graph.add("Slice", "mixes", first, "mixes_of_row", first, to="chosen_mixes")
-        graph.add("Unsqueeze", "features", "one", to="each")
-        graph.add("Where", "chosen_mixes", "each", "reference", to="mixed")
-        graph.add("Reshape", "mixed", graph.constant("by_row", np.array([-1, len(self._reference)])), to="rows")
+        mixed, plain = Graph(), Graph()
+        mixed.add("Unsqueeze", "features", mixed.constant("middle_axis", np.array([1])), to="each")
+        mixed.add("Where", "mixes", "each", mixed.constant("reference", self._reference), to="mixed")
+        shape = mixed.constant("by_row", np.array([-1, len(self._reference)]))
+        mixed.add("Reshape", "mixed", shape, to="mixed_rows")
+        plain.add("Identity", "features", to="plain_rows")
+        _choose(graph, {"rows": DOUBLE}, (mixed, ["mixed_rows"]), (plain, ["plain_rows"]))
 
-    def unmixed(self, graph: Graph, value: str, *, to: str) -> str:
-        """Keep what the model gives for the rows as they are, of what it gives for ``rows``: [N x m, K] to [N, K]."""
-        return graph.add("Slice", value, "first", "end", "first", "mixes_of_row", to=to)
+    def weigh(self, graph: Graph, scores: str, n_scores: int, kept: Mapping[str, tuple[str, int]]) -> None:
+        """Take what the model gives for ``rows`` to what it gives for the rows themselves, and to reasons.
 
-    def weigh(self, graph: Graph, scores: str, own_scores: str, n_scores: int) -> None:
-        """Take the model's scores [N x m, K] and those of the rows themselves [N, K] to what explains them.
+        Gives ``contributions`` [N, G] and ``foremost`` [N, G]. Of several scores, those of the largest are explained.
 
-        Gives ``contributions`` [N, G] and ``foremost`` [N, G]. Of several scores, those of the class ``label`` [N] are
-        explained.
+        Parameters
+        ----------
+        graph : Graph
+        scores : str
+            What is explained, [N x m, K].
+        n_scores : int
+            K.
+        kept : mapping of str to (str, int)
+            For each output, the value that it is of, [N x m, K], and K: the output is [N, K], or [N] where that is 1.
         """
-        explained, plain = Graph(), Graph()
-        self._weigh(explained, scores, n_scores)
-        plain.constant("no_weights", np.zeros((n_scores, self._n_families)))
-        plain.add("MatMul", own_scores, "no_weights", to="no_contributions")
-        plain.cast("no_contributions", INT64, to="no_foremost")
-        graph.nodes.append(
-            helper.make_node(
-                "If",
-                ["explain"],
-                ["contributions", "foremost"],
-                then_branch=_branch("explained", explained, ("shapley", "leading")),
-                else_branch=_branch("plain", plain, ("no_contributions", "no_foremost")),
-            )
+        mixed, plain = Graph(), Graph()
+        outputs = {to: DOUBLE for to in kept} | {"contributions": DOUBLE, "foremost": INT64}
+        plain.constant("flat_rows", np.array([-1]))
+        for to, (value, width) in kept.items():
+            if width == 1:
+                plain.add("Reshape", value, "flat_rows", to=f"plain_{to}")
+            else:
+                plain.add("Identity", value, to=f"plain_{to}")
+            by_mix = mixed.constant(f"mixes_of_{to}", np.array([-1, self.n_mixes, *([width] if width > 1 else [])]))
+            mixed.add("Reshape", value, by_mix, to=f"mixed_{to}")
+            row = mixed.constant(f"row_of_{to}", np.array(0))
+            mixed.add("Gather", f"mixed_{to}", row, to=f"full_{to}", axis=1)
+        plain.add("MatMul", scores, plain.constant("nothing", np.zeros((n_scores, self._n_families))), to="no_shapley")
+        plain.cast("no_shapley", INT64, to="no_foremost")
+        self._weigh(mixed, scores, n_scores)
+        _choose(
+            graph,
+            outputs,
+            (mixed, [*(f"full_{to}" for to in kept), "shapley", "leading"]),
+            (plain, [*(f"plain_{to}" for to in kept), "no_shapley", "no_foremost"]),
         )
 
     def _tables(self, graph: Graph) -> None:
@@ -144,11 +152,13 @@ class Explanation:
         by_mix = graph.constant("by_mix", np.array([-1, self.n_mixes, *([n_scores] if n_scores > 1 else [])]))
         mix_scores = graph.add("Reshape", scores, by_mix, to="mix_scores")
         if n_scores > 1:
-            graph.add("Unsqueeze", "label", graph.constant("inner_axes", np.array([1, 2])), to="label_index")
+            graph.add("Gather", mix_scores, graph.constant("whole_row", np.array([0])), to="row_scores", axis=1)
+            graph.add("ArgMax", "row_scores", to="largest", axis=2, keepdims=1)
             shape = graph.constant("mix_shape", np.array([1, self.n_mixes, 1]))
-            graph.add("Expand", "label_index", shape, to="label_indices")
-            graph.add("GatherElements", mix_scores, "label_indices", to="label_scores", axis=2)
-            mix_scores = graph.add("Squeeze", "label_scores", graph.constant("last_axis", np.array([2])), to="of_label")
+            graph.add("Expand", "largest", shape, to="largest_of_mix")
+            graph.add("GatherElements", mix_scores, "largest_of_mix", to="largest_scores", axis=2)
+            last = graph.constant("last_axis", np.array([2]))
+            mix_scores = graph.add("Squeeze", "largest_scores", last, to="of_largest")
         n_steps = len(self._stepping)
         if not n_steps:
             graph.add("MatMul", mix_scores, "weights", to="shapley")
@@ -200,8 +210,20 @@ class Explanation:
         graph.add("Expand", "only", "shape", to="leading")
 
 
-def _branch(name: str, graph: Graph, outputs: Sequence[str]) -> onnx.GraphProto:
-    values = [
-        helper.make_tensor_value_info(output, kind, None) for output, kind in zip(outputs, (DOUBLE, INT64), strict=True)
+def _choose(
+    graph: Graph, outputs: Mapping[str, int], explained: tuple[Graph, list[str]], plain: tuple[Graph, list[str]]
+) -> None:
+    """Add an ``If`` on ``explain``: outputs with their element types, and each branch with its values for them."""
+    branches = [
+        helper.make_graph(
+            branch.nodes,
+            name,
+            [],
+            [helper.make_tensor_value_info(*one, None) for one in zip(values, outputs.values(), strict=True)],
+            branch.constants,
+        )
+        for name, (branch, values) in (("explained", explained), ("plain", plain))
     ]
-    return helper.make_graph(graph.nodes, name, [], values, graph.constants)
+    graph.nodes.append(
+        helper.make_node("If", ["explain"], list(outputs), then_branch=branches[0], else_branch=branches[1])
+    )

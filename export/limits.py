@@ -15,27 +15,20 @@ from lambda_fn.card import Feature
 def check_values(graph: Graph, features: Sequence[Feature]) -> None:
     """Take ``features`` [N, F] to ``out_of_range`` and ``illegal``, bool [N, F].
 
-    A missing value is never out of range: it is illegal, or it is allowed.
+    A missing value is never out of range: it is illegal, or it is allowed. A value is legal where it is the legal one
+    that is nearest to it, which NaN is not.
     """
-    low, high = (np.array([getattr(feature, name) for feature in features]) for name in _TRAINING)
+    low, high = np.array([(feature.training_minimum, feature.training_maximum) for feature in features]).T
     graph.add("Less", "features", graph.constant("training_minimum", low), to="below_training")
     graph.add("Greater", "features", graph.constant("training_maximum", high), to="above_training")
     graph.add("Or", "below_training", "above_training", to="out_of_range")
 
     low, high = np.array([limits(feature) for feature in features]).T
-    # No comparison with NaN is true.
-    graph.add("GreaterOrEqual", "features", graph.constant("minimum", low), to="not_below")
-    graph.add("LessOrEqual", "features", graph.constant("maximum", high), to="not_above")
-    legal = graph.add("And", "not_below", "not_above", to="in_limits")
-    if (fractional := np.array([feature.kind == "number" for feature in features])).all():
-        pass
-    else:
-        graph.add("Floor", "features", to="floor")
-        graph.add("Equal", "features", "floor", to="whole")
-        graph.add("Or", "whole", graph.constant("fractional", fractional), to="whole_or_free")
-        legal = graph.add("And", legal, "whole_or_free", to="legal_whole")
+    graph.add("Min", _whole(graph, features), graph.constant("maximum", high), to="not_above")
+    graph.add("Max", "not_above", graph.constant("minimum", low), to="nearest")
+    legal = graph.add("Equal", "features", "nearest", to="is_nearest")
     if listed := [place for place, feature in enumerate(features) if has_gaps(feature)]:
-        legal = graph.add("And", legal, _in_list(graph, features, listed), to="legal_listed")
+        legal = graph.add("And", legal, _in_list(graph, features, listed), to="legal_and_listed")
     if (may_lack := np.array([feature.allows_missing for feature in features])).any():
         graph.add("IsNaN", "features", to="missing")
         graph.add("And", "missing", graph.constant("allows_missing", may_lack), to="may_be_missing")
@@ -43,7 +36,15 @@ def check_values(graph: Graph, features: Sequence[Feature]) -> None:
     graph.add("Not", legal, to="illegal")
 
 
-_TRAINING = ("training_minimum", "training_maximum")
+def _whole(graph: Graph, features: Sequence[Feature]) -> str:
+    """Round those features down that must be whole."""
+    is_free = np.array([feature.kind == "number" for feature in features])
+    if is_free.all():
+        return "features"
+    graph.add("Floor", "features", to="floor")
+    if not is_free.any():
+        return "floor"
+    return graph.add("Where", graph.constant("is_free", is_free), "features", "floor", to="whole")
 
 
 def limits(feature: Feature) -> tuple[float, float]:

@@ -76,7 +76,9 @@ def prove(number: int, member: Member, asked: Asked, model: onnx.ModelProto) -> 
         expected = expected[:, -1:]
     if (bad := (weight != expected).any(axis=1)).any():
         first = leaves[int(np.argmax(bad)), 0]
-        raise ProofError(f"leaf {first} weighs {weight[np.argmax(bad)]} in the file, {theirs.trees.weight[first]} in the model")
+        raise ProofError(
+            f"leaf {first} weighs {weight[np.argmax(bad)]} in the file, {theirs.trees.weight[first]} in the model"
+        )
     names = [feature.name for feature in asked.table.features]
     counts = np.bincount(asked.stage.raw[theirs.trees.column], minlength=len(names))
     return {
@@ -195,7 +197,8 @@ class _Questions:
         self._truth: dict[int, NDArray[np.bool_]] = {}
         self._place, self.always = np.zeros(len(self.raw), np.int64), np.full(len(self.raw), -1)
         turns = [
-            np.union1d(*both) for both in zip(asked.stage.points, points(ensemble.trees, self._split, asked), strict=True)
+            np.union1d(*both)
+            for both in zip(asked.stage.points, points(ensemble.trees, self._split, asked), strict=True)
         ]
         for raw in np.unique(self.raw).tolist():
             here = np.flatnonzero(self.raw == raw)

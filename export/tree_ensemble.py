@@ -146,7 +146,9 @@ def read(ensemble: onnx.NodeProto) -> Trees:
     comparison = numpy_helper.to_array(a["nodes_modes"])
     threshold = numpy_helper.to_array(a["nodes_splits"]).astype(np.float64)
     column = numbers("nodes_featureids")
-    missing = numbers("nodes_missing_value_tracks_true").astype(bool) if "nodes_missing_value_tracks_true" in a else None
+    missing = (
+        numbers("nodes_missing_value_tracks_true").astype(bool) if "nodes_missing_value_tracks_true" in a else None
+    )
     members, sizes = _sets(a, comparison)
     root = numbers("tree_roots")
     target, targets = np.zeros(len(root), np.int64), numbers("leaf_targetids")

@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from export.explain import masks, weights
 from export.domain import Domain
+from export.explain import masks, weights
 from export.ordered import from_key, to_key
 from export.proof import ProofError
 from export.source import Subject
@@ -64,9 +64,7 @@ def made_up_rows(
     return X
 
 
-def _draw(
-    feature: Feature, domain: Domain, kind: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _draw(feature: Feature, domain: Domain, kind: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
     if domain.listed is not None:
         return rng.choice(domain.listed, len(kind))
     first, last = feature.training_minimum, feature.training_maximum
@@ -118,9 +116,7 @@ class Served:
         return self.run(X, self._score)[0]
 
 
-def compare(
-    subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float, what: str
-) -> dict[str, Any]:
+def compare(subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float, what: str) -> dict[str, Any]:
     """Score rows with both and compare.
 
     Raises
@@ -179,9 +175,7 @@ def _text(scores: NDArray[np.float64]) -> str:
     return ", ".join(f"{score:.17g}" for score in np.atleast_1d(scores))
 
 
-def compare_contributions(
-    subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float
-) -> dict[str, Any]:
+def compare_contributions(subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float) -> dict[str, Any]:
     """Compare the file's contributions with Shapley values of the model's own scores, of every mix of each row.
 
     Raises
