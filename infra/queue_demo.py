@@ -15,10 +15,10 @@ from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
 from infra.event_source import EventSource
 from infra.local_queues import LocalQueues, local_queues
 from infra.template import read_function
-from lambda_fn.metadata import ModelCard
+from lambda_fn.card import ModelCard, missing_as_nan
+from lambda_fn.features import Rule, example_row
 from lambda_fn.model import Model, ModelError
-from lambda_fn.payload import Decoder
-from lambda_fn.sample import sample_row
+from lambda_fn.payload import Reader
 
 
 def demo_messages(model: Model) -> list[tuple[str, str]]:
@@ -42,13 +42,16 @@ def demo_messages(model: Model) -> list[tuple[str, str]]:
     ]
 
 
-def _legal_rows(card: ModelCard) -> list[dict[str, float]]:
+def _legal_rows(card: ModelCard) -> list[dict[str, Any]]:
     """Return six rows that a client could send, as not every golden row is; few different ones come again."""
-    names = [feature.name for feature in card.features]
-    golden = [dict(zip(names, values, strict=True)) for values in card.golden.rows]
-    _, faults = Decoder(card).convert_items(golden)
+    rules = [Rule(feature) for feature in card.features]
+    golden = [
+        {rule.name: rule.show(value) for rule, value in zip(rules, missing_as_nan(row), strict=True)}
+        for row in card.golden.rows
+    ]
+    faults = Reader(card).read_items(golden).faults
     legal = [row for row, found in zip(golden, faults, strict=True) if not found]
-    return list(islice(cycle([sample_row(card), *legal]), 6))
+    return list(islice(cycle([example_row(card), *legal]), 6))
 
 
 def run(queues: LocalQueues, code: Path, bodies: list[str]) -> list[dict[str, Any]]:

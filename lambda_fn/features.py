@@ -16,9 +16,6 @@ from msgspec import UNSET, UnsetType
 from lambda_fn.card import Card, Feature
 from lambda_fn.faults import pointer_step
 
-# What a row may carry beside its features, where none has that name.
-ID = "ID"
-
 Value = str | int | float | bool | None
 
 # Longer lists of what is allowed are cut in messages.

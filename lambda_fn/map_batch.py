@@ -1,7 +1,7 @@
 """Batches of a Step Functions Distributed Map: an outcome for each item, in order.
 
-Items come from CSV, where numbers are text, or from JSON Lines. An item may carry an ``ID`` beside the features; its
-outcome carries it too, as the map's results are in no order.
+Items come from CSV, where values are text, or from JSON Lines. Each outcome has its row's ``place`` in the table, as
+the map's results are in no order, and the row's own ``ID`` where it has one.
 """
 
 from time import perf_counter
@@ -9,79 +9,75 @@ from typing import Any
 
 import msgspec
 
-from lambda_fn.model import Model
-from lambda_fn.observability import Metrics, log_failure, logger, start_invocation
-from lambda_fn.payload import Decoder
-from lambda_fn.predictions import Predictor
-from lambda_fn.problems import values_problem
+from lambda_fn.events import UnknownEvent, is_ping
+from lambda_fn.faults import BatchError
+from lambda_fn.observability import log_failure
+from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
+from lambda_fn.table import Row, WrongNamesError, check_names, check_table, read_rows, without_mark
 
-ID = "ID"
 # Of one item. Step Functions takes 256 KB from a batch of 100, even if each of them has something wrong everywhere.
 MAX_ERRORS = 5
+_KNOWN = '{"Items": [row, ...]}, as ItemBatcher makes it, and {"FirstRow": row}'
+
+_service = Service.open(read_settings())
+_names = [rule.name for rule in _service.rules]
 
 
-class BatchFailed(RuntimeError):
-    """A batch could not be handled; the log says why."""
-
-
-_settings = read_settings()
-_model = Model(_settings.model_path)
-_decoder = Decoder(_model.card)
-_predictor = Predictor(_model)
-_metrics = Metrics(_model.card, _settings)
-_id_is_a_feature = any(feature.name == ID for feature in _model.card.features)
-logger.append_keys(model_version=_model.card.version)
-
-
-def handler(event: Any, context: Any) -> list[dict[str, Any]]:
-    """Score a batch of items.
+def handler(event: Any, context: Any) -> Any:
+    """Score a batch of items, or check a table's names.
 
     Parameters
     ----------
     event : dict
-        ``Items``, a list of row objects; numbers may be text.
+        ``Items``, a list of row objects, each by itself or as ``{"place": number, "row": object}``; or ``FirstRow``,
+        one row object; or a warm-up ping.
     context : LambdaContext
         Names the invocation in the logs.
 
     Returns
     -------
     list of dict
-        A prediction or a problem for each item, in order, with the item's ``ID`` where it has one.
+        A prediction or a problem for each item, in order, with the row's ``place`` and ``ID``. For ``FirstRow``, an
+        object: empty, or with the ``fault`` of the table's names.
 
     Raises
     ------
-    BatchFailed
-        Where the event has no items, or an unforeseen error leaves them without outcomes.
+    UnknownEvent
+        Where the event is something else.
+    WrongNamesError
+        Where the names of a table are not the model's.
+    BatchError
+        Where an unforeseen error leaves items without outcomes.
     """
-    start_invocation(None, context)
+    if is_ping(event):
+        return []
+    _service.log.start_invocation(None, context)
+    if isinstance(event, dict) and "FirstRow" in event:
+        return _fault(event["FirstRow"])
     if not isinstance(event, dict) or not isinstance(event.get("Items"), list):
-        raise BatchFailed('the event must be {"Items": [row, ...]}, as ItemBatcher makes it')
+        raise UnknownEvent(event, _KNOWN)
     try:
-        return _score(event["Items"])
+        return _score(list(read_rows(event["Items"])))
+    except WrongNamesError:
+        raise
     except Exception as error:
         # The outer edge. Lambda logs what a handler raises, and the text of an error may quote values.
         log_failure("the batch failed", error)
-        raise BatchFailed(f"{type(error).__name__}: the log says where") from None
+        raise BatchError(f"{type(error).__name__}: the log says where") from None
 
 
-def _score(items: list[Any]) -> list[dict[str, Any]]:
+def _fault(row: Any) -> dict[str, str]:
+    try:
+        check_names(without_mark(row), _names)
+    except WrongNamesError as error:
+        return {"fault": str(error)}
+    return {}
+
+
+def _score(rows: list[Row]) -> list[dict[str, Any]]:
     started = perf_counter()
-    ids, instances = zip(*map(_split, items), strict=True) if items else ((), ())
-    rows, faults = _decoder.convert_items(instances)
-    refused = len(items) - len(rows)
-    scores, predictions = _predictor.predict(rows)
-    if len(rows):
-        _metrics.scored(scores, perf_counter() - started, refused)
-    else:
-        _metrics.refused(refused, perf_counter() - started)
-    good = iter(predictions)
-    answers = [values_problem(found, MAX_ERRORS) if found else next(good) for found in faults]
-    return [identity | msgspec.to_builtins(answer) for identity, answer in zip(ids, answers, strict=True)]
-
-
-def _split(item: Any) -> tuple[dict[str, Any], Any]:
-    """Part an item's ``ID`` from its features."""
-    if _id_is_a_feature or not isinstance(item, dict) or ID not in item:
-        return {}, item
-    return {ID: item[ID]}, {name: value for name, value in item.items() if name != ID}
+    values = [row.value for row in rows]
+    check_table(values, _names)
+    answers = _service.predict_items(_service.read_items(values), started, MAX_ERRORS)
+    return [{"place": row.place} | msgspec.to_builtins(answer) for row, answer in zip(rows, answers, strict=True)]

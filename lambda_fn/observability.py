@@ -152,23 +152,24 @@ class _Counts:
         self._classes = [f"PredictedClass{place}" for place in range(len(card.target.classes))]
         self.names = (*self._bands, *self._classes)[:_MAX_METRICS]
         self._rows = 0
-        self._counts: Counter[str] = Counter()
+        self._by_band: Counter[int] = Counter()
+        self._by_class: Counter[int] = Counter()
 
     def add(self, scores: Scores) -> dict[str, int] | None:
         """Count rows; gives all counts since the last ones that it gave, as soon as they are of enough rows."""
-        if self._bands:
-            for band, rows in Counter(map(partial(bisect, self._edges), scores.score.data)).items():
-                self._counts[self._bands[band]] += rows
+        if self._edges:
+            self._by_band.update(map(partial(bisect, self._edges), scores.score.data))
         if scores.label:
-            for place, rows in Counter(scores.label.data).items():
-                self._counts[self._classes[place]] += rows
+            self._by_class.update(scores.label.data)
         self._rows += scores.rows
         if self._rows < LEAST_ROWS or not self.names:
             return None
-        counts = {name: self._counts[name] for name in self.names}
+        by_band = [self._by_band[place] for place in range(len(self._bands))]
+        by_class = [self._by_class[place] for place in range(len(self._classes))]
         self._rows = 0
-        self._counts.clear()
-        return counts
+        self._by_band.clear()
+        self._by_class.clear()
+        return dict(zip(self.names, by_band + by_class, strict=False))
 
 
 class _StandardOutput(logging.Handler):

@@ -1,14 +1,18 @@
 """How long a row takes, measured as rows are scored: tells how many fit into a time before any work is done."""
 
-from typing import Any
+from collections.abc import Callable
+from time import process_time
+from typing import Any, TypeVar
 
 # Of the time that is left, what scoring may take. The rest is for encoding, for sending, and for what varies.
 _SHARE = 0.5
 # Lambda gives a function of so many megabytes one whole processor, and a smaller one its share
 # (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
 _MEGABYTES_OF_A_PROCESSOR = 1769
-# So many passes through the trees are measured as well as can be; fewer count for less.
-_SURE = 1_000
+# So many passes through the trees are measured as well as can be; fewer count for less, and very few for nothing.
+_SURE, _ENOUGH = 1_000, 16
+
+_T = TypeVar("_T")
 
 
 class Pace:
@@ -25,12 +29,18 @@ class Pace:
         self._work = {False: 1, True: work}
         self._seconds: dict[bool, float] = {}
 
-    def measure(self, rows: int, seconds: float, *, explain: bool) -> None:
-        """Learn from rows that were scored in so many seconds of processor time."""
-        if rows:
-            known = self._row(explain)
-            weight = min(1.0, rows * self._work[explain] / _SURE) if known else 1.0
-            self._seconds[explain] = known + weight * (seconds / rows - known)
+    def measure(self, score: Callable[[], _T], rows: int, *, explain: bool) -> _T:
+        """Score so many rows, and learn from how long it takes, where they are enough to tell."""
+        passes = rows * self._work[explain]
+        if passes < _ENOUGH and (explain in self._seconds or not rows):
+            return score()  # reading the processor's clock would take as long
+        begun = process_time()
+        scored = score()
+        seconds = process_time() - begun
+        known = self._row(explain)
+        weight = min(1.0, passes / _SURE) if explain in self._seconds else 1.0
+        self._seconds[explain] = known + weight * (seconds / rows - known)
+        return scored
 
     def is_measured(self, *, explain: bool) -> bool:
         """Tell whether any row was scored yet, explained or not."""

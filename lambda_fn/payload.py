@@ -19,7 +19,10 @@ from msgspec import UNSET, UnsetType
 
 from lambda_fn.card import Card
 from lambda_fn.faults import MAX_FAULTS, Fault, InvalidValuesError, NotJsonError, RowId, pointer_step
-from lambda_fn.features import ID, Matrix, NotAllowedError, Rule, kind_of
+from lambda_fn.features import Matrix, NotAllowedError, Rule, kind_of
+
+# What a row may carry beside its features, where none has that name.
+ID = "ID"
 
 # Of one value, such as a row, that becomes objects as a whole. They take up to thirty times as many bytes.
 MAX_CHARACTERS = 1 << 20

@@ -49,7 +49,7 @@ class Reasons:
     def __init__(self, card: ModelCard) -> None:
         self._card = card
         self._rules = [Rule(feature) for feature in card.features]
-        self._least = tolerance(card)
+        self._least = tolerance(card, card.reference_scores[0])
         members = {family.name: [f for f in card.features if f.family == family.name] for family in card.families}
         reasons = {family.name: family.reason for family in card.families}
         self._texts = [

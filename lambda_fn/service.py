@@ -11,7 +11,7 @@ A door translates its own events to what these methods take, and what they give 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -147,9 +147,7 @@ class Service:
         InvalidValuesError
             Naming the values that are not allowed; pointers are ``/row/feature``.
         """
-        begun = process_time()
-        scores = self.model.score(X, explain=explain)
-        self._pace.measure(X.rows, process_time() - begun, explain=explain)
+        scores = self._pace.measure(lambda: self.model.score(X, explain=explain), X.rows, explain=explain)
         if faults := list(islice(self._illegal(scores), MAX_FAULTS)):
             raise InvalidValuesError(faults, X.rows)
         self.metrics.scored(scores, perf_counter() - started)
@@ -186,11 +184,11 @@ class Service:
         return predictions
 
     def _answer(self, X: Matrix, ids: Sequence[RowId | UnsetType], explain: bool) -> tuple[Scores, list[Prediction]]:
-        begun = process_time()
-        scores = self.model.score(X, explain=explain)
-        predictions = self._answers.predictions(X, scores, ids)
-        self._pace.measure(X.rows, process_time() - begun, explain=explain)
-        return scores, predictions
+        def answer() -> tuple[Scores, list[Prediction]]:
+            scores = self.model.score(X, explain=explain)
+            return scores, self._answers.predictions(X, scores, ids)
+
+        return self._pace.measure(answer, X.rows, explain=explain)
 
     def _illegal(self, scores: Scores) -> Iterator[Fault]:
         for row, column in marks(scores.illegal):

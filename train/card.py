@@ -1,101 +1,118 @@
 """What training knows of a model, as ``card.json``: `export` puts it into the model file."""
 
 import platform
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 
+import msgspec
 import numpy as np
 import pandas as pd
-import sklearn
 from numpy.typing import NDArray
 
-from train import schema
+from lambda_fn.card import (
+    FORMAT_VERSION,
+    Card,
+    Class,
+    Data,
+    Decision,
+    Decisions,
+    Feature,
+    Histogram,
+    Interval,
+    Reference,
+    Target,
+)
+from train import features as credit
 
-FORMAT_VERSION = 1
+NAME = "credit-card-default"
 _DECILES = np.linspace(0.1, 0.9, 9)
+_LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas")
+
+
+def nine_digits(value: float) -> float:
+    """Round to nine significant digits: what lies behind them hangs on the machine's kernels for linear algebra."""
+    return float(f"{value:.9g}")
 
 
 def build_card(
-    train: pd.DataFrame,
+    training: pd.DataFrame,
     features: Sequence[str],
     scores: NDArray[np.float64],
-    **known: Any,
-) -> dict[str, Any]:
+    decision: Decision,
+    data: Data,
+    estimator: str,
+    metrics: Mapping[str, Interval] | None = None,
+    decisions: Sequence[Decisions] = (),
+    name: str = NAME,
+    owner: str = "",
+    date: str = "",
+) -> Card:
     """Describe a model.
 
     Parameters
     ----------
-    train : DataFrame
+    training : DataFrame
         Tidy training rows: ranges, histograms and the reference profile come from them.
     features : sequence of str
         The model's features, in order.
     scores : ndarray of float, shape (n_train,)
         Cross-validated probabilities of the training rows, for the histogram of the score.
-    **known
-        The rest of the card's fields, as they are: estimator, threshold, data, metrics, decisions.
+    decision, data, metrics, decisions, estimator, name, owner, date
+        Fields of the card.
 
     Returns
     -------
-    dict
-        Ready for JSON. Neither a clock nor a path is in it: the same training gives the same card.
+    Card
+        No clock and no path is in it: the same training gives the same card.
     """
-    used = [feature for feature in schema.FEATURES if feature.name in features]
+    used = [feature for feature in credit.FEATURES if feature.name in features]
     families = {feature.family for feature in used}
-    paid = train[train[schema.TARGET] == 0]
-    return {
-        "format_version": FORMAT_VERSION,
-        "name": "credit-card-default",
-        "description": "Probability that a credit card holder defaults on next month's payment",
-        "features": [_feature(feature, train[feature.name]) for feature in used],
-        "families": [
-            {"name": family.name, "title": family.title, "reason": family.reason}
-            for family in schema.FAMILIES
-            if family.name in families
-        ],
-        "target": {
-            "name": schema.TARGET,
-            "description": "Whether the next month's payment, October 2005, was missed",
-            "labels": ["no default", "default"],
-        },
-        "reference": {
-            "profile": [_typical(feature, paid[feature.name]) for feature in used],
-            "method": "median (for codes: most frequent value) of the training clients who did not default",
-        },
-        "histograms": [_histogram(feature.name, train[feature.name].to_numpy(np.float64)) for feature in used]
-        + [_histogram("probability", scores)],
-        "libraries": {
-            "python": ".".join(platform.python_version_tuple()[:2]),
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-            "pandas": pd.__version__,
-        },
-    } | known
+    paid = training[training[credit.TARGET] == 0]
+    return Card(
+        format_version=FORMAT_VERSION,
+        name=name,
+        description="Probability that a credit card holder defaults on next month's payment",
+        task="binary",
+        estimator=estimator,
+        features=tuple(_trained(feature, training[feature.name]) for feature in used),
+        families=tuple(family for family in credit.FAMILIES if family.name in families),
+        target=Target(
+            credit.TARGET,
+            "Whether the next month's payment, October 2005, was missed",
+            (Class(0, "no default"), Class(1, "default")),
+        ),
+        decision=decision,
+        reference=Reference(
+            tuple(_typical(feature, paid[feature.name]) for feature in used),
+            "median (for codes: most frequent value) of the training clients who did not default",
+        ),
+        data=data,
+        metrics=dict(metrics or {}),
+        decisions=tuple(decisions),
+        histograms=(
+            *(histogram(feature.name, training[feature.name].to_numpy(np.float64)) for feature in used),
+            histogram("probability", scores),
+        ),
+        libraries={"python": ".".join(platform.python_version_tuple()[:2])}
+        | {library: version(library) for library in _LIBRARIES},
+        owner=owner,
+        date=date,
+    )
 
 
-def _feature(feature: schema.Feature, column: pd.Series) -> dict[str, Any]:
-    return {
-        "name": feature.name,
-        "title": feature.title,
-        "description": feature.description,
-        "kind": feature.kind,
-        "family": feature.family,
-        "reason": feature.reason,
-        "minimum": feature.minimum,
-        "maximum": feature.maximum,
-        "training_minimum": int(column.min()),
-        "training_maximum": int(column.max()),
-        "unit": feature.unit,
-        "codes": [{"value": value, "meaning": meaning} for value, meaning in (feature.codes or {}).items()],
-        "protected": feature.protected,
-    }
+def _trained(feature: Feature, column: pd.Series) -> Feature:
+    low, high = float(column.min()), float(column.max())
+    return msgspec.structs.replace(feature, training_minimum=low, training_maximum=high)
 
 
-def _typical(feature: schema.Feature, column: pd.Series) -> int:
-    return int(column.mode()[0] if feature.kind == "code" else np.rint(column.median()))
+def _typical(feature: Feature, column: pd.Series) -> float:
+    if feature.kind == "number":
+        return nine_digits(float(column.median()))
+    return float(column.mode()[0] if feature.kind == "code" else np.rint(column.median()))
 
 
-def _histogram(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
+def histogram(name: str, values: NDArray[np.float64]) -> Histogram:
     """Count values between deciles; a value that is several deciles at once is one edge."""
-    edges = np.unique(np.quantile(values, _DECILES))
+    edges = np.unique([nine_digits(edge) for edge in np.quantile(values, _DECILES)])
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-    return {"name": name, "edges": edges.tolist(), "shares": (counts / len(values)).tolist()}
+    return Histogram(name, tuple(edges.tolist()), tuple((counts / len(values)).tolist()))

@@ -3,10 +3,11 @@
 moto 5.2.5 lacks pieces of the Distributed Map, and `for_moto` says what stands in for each:
 
 - ItemBatcher: a batch is made for each item by ItemSelector, or, for JSON Lines, by the test before S3 (as
-  `batches` does, within the same two limits);
+  `batches` does, within the same two limits, with what ItemSelector makes of each item);
 - InputType JSONL: the test hands over a JSON array;
 - ExecutionType EXPRESS: STANDARD;
 - whole numbers as ToleratedFailurePercentage: the same with a decimal point, and moto never counts failed batches;
+- a Fail state's CausePath gives a list, and its text in Python's form;
 - one emulator takes one event at a time, so that MaxConcurrency is 1;
 - ResultWriter writes a manifest alone and takes no WriterConfig: outcomes are read from the map's output.
 
@@ -14,12 +15,14 @@ The definition as it is deployed is checked against the States Language by cfn-l
 holds it, as CloudFormation would.
 """
 
+import ast
 import copy
 import csv
 import io
 import json
 import re
 import time
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,8 +39,10 @@ from infra.template import read_function, read_template
 DEFINITION = Path("infra/batch_scoring.asl.json").read_text(encoding="utf-8")
 STATES = json.loads(DEFINITION)["States"]
 MAPS = {name: state for name, state in STATES.items() if state["Type"] == "Map"}
+SCORING = {name: state for name, state in MAPS.items() if "ItemBatcher" in state}
+BATCHER = STATES["ScoreJSONLines"]["ItemBatcher"]
 MAX_PAYLOAD_BYTES = 262_144
-ATOL = 1e-6
+ATOL = 1e-12
 
 
 def substituted(**substitutions):
@@ -56,17 +61,25 @@ def batches(items, batcher):
     yield {"Items": batch}
 
 
+def placed(items):
+    """Make of items what ItemSelector does."""
+    return [{"place": place, "row": item} for place, item in enumerate(items)]
+
+
 def for_moto(definition):
     """Put what moto has in the place of what it lacks."""
     definition = copy.deepcopy(definition)
     for name in MAPS:
         state = definition["States"][name]
-        del state["ItemBatcher"]
-        del state["ResultWriter"]
         state["MaxConcurrency"] = 1
         state["ToleratedFailurePercentage"] = float(state["ToleratedFailurePercentage"])
         state["ItemProcessor"]["ProcessorConfig"]["ExecutionType"] = "STANDARD"
-    definition["States"]["ScoreCSV"]["ItemSelector"] = {"Items.$": "States.Array($$.Map.Item.Value)"}
+    for name in SCORING:
+        state = definition["States"][name]
+        del state["ItemBatcher"]
+        del state["ResultWriter"]
+        state["ItemSelector"] = {"Items": [state["ItemSelector"]]}
+    del definition["States"]["ScoreJSONLines"]["ItemSelector"]
     definition["States"]["ScoreJSONLines"]["ItemReader"]["ReaderConfig"]["InputType"] = "JSON"
     return definition
 
@@ -93,7 +106,9 @@ def cloud(emulator, monkeypatch):
         )["stateMachineArn"]
 
         def run(**input):
-            execution = machines.start_execution(stateMachineArn=arn, input=json.dumps(input))["executionArn"]
+            execution = machines.start_execution(stateMachineArn=arn, name=str(uuid.uuid4()), input=json.dumps(input))[
+                "executionArn"
+            ]
             while (result := machines.describe_execution(executionArn=execution))["status"] == "RUNNING":
                 time.sleep(0.02)
             return result
@@ -110,12 +125,17 @@ def table(rows):
     return items
 
 
-def test_csv_object_is_scored_row_by_row(cloud, table, pipeline, rows):
+def as_csv(table, **how):
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]))
+    writer = csv.DictWriter(text, list(table[0]), **how)
     writer.writeheader()
     writer.writerows(table)
-    cloud.put("clients.csv", text.getvalue().encode())
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_csv_object_is_scored_row_by_row(encoding, cloud, table, pipeline, rows):
+    cloud.put("clients.csv", as_csv(table).encode(encoding))
 
     result = cloud.run(key="clients.csv")
 
@@ -124,8 +144,8 @@ def test_csv_object_is_scored_row_by_row(cloud, table, pipeline, rows):
 
 
 def test_json_lines_are_scored_batch_by_batch(cloud, table, pipeline, rows):
-    batcher = STATES["ScoreJSONLines"]["ItemBatcher"] | {"MaxItemsPerBatch": 5}
-    cloud.put("clients.jsonl", json.dumps(list(batches(table, batcher))).encode())
+    batcher = BATCHER | {"MaxItemsPerBatch": 5}
+    cloud.put("clients.jsonl", json.dumps(list(batches(placed(table), batcher))).encode())
 
     result = cloud.run(key="clients.jsonl")
 
@@ -137,6 +157,7 @@ def test_json_lines_are_scored_batch_by_batch(cloud, table, pipeline, rows):
 
 def check(output, table, pipeline, rows):
     outcomes = [outcome for batch in output for outcome in batch]
+    assert [outcome["place"] for outcome in outcomes] == list(range(len(table)))
     assert [outcome["ID"] for outcome in outcomes] == [item["ID"] for item in table]
     bad = [index for index, outcome in enumerate(outcomes) if "title" in outcome]
     assert bad == [3, 11]
@@ -152,6 +173,35 @@ def test_other_input_fails_with_what_is_allowed(cloud, input):
 
     assert (result["status"], result["error"]) == ("FAILED", "UnknownFormat")
     assert '{"key": NAME}' in result["cause"]
+
+
+WRONG_NAMES = {
+    "another separator": (lambda table: as_csv(table, delimiter=";"), "'ID;age;bill_amt_1;"),
+    "a column too many": (lambda table: as_csv([{"": "0"} | item for item in table]), "the unknown column ''"),
+    "what can't be seen": (
+        lambda table: as_csv(table).replace("sex", "sex\u200b"),
+        "lacks the column 'sex' and has the unknown column 'sex\\u200b'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "told"), WRONG_NAMES.values(), ids=WRONG_NAMES)
+def test_table_with_wrong_names_fails_the_run_and_shows_them(write, told, cloud, table):
+    cloud.put("clients.csv", write(table).encode())
+
+    result = cloud.run(key="clients.csv")
+
+    assert (result["status"], result["error"]) == ("FAILED", "WrongNames")
+    (fault,) = ast.literal_eval(result["cause"])  # moto's form
+    assert told in fault
+
+
+def test_table_without_rows_has_no_outcomes(cloud, table):
+    cloud.put("clients.csv", as_csv(table).partition("\n")[0].encode())
+
+    result = cloud.run(key="clients.csv")
+
+    assert (result["status"], result["output"]) == ("SUCCEEDED", "[]")
 
 
 def test_missing_object_fails_the_run(cloud):
@@ -177,21 +227,43 @@ def test_definition_is_valid_states_language():
     assert set(faults(definition)) == {"E3601"}
 
 
-@pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
+@pytest.mark.parametrize("state", SCORING.values(), ids=SCORING)
 def test_full_batch_is_under_the_payload_limit(state, rows):
     batcher = state["ItemBatcher"]
 
     assert batcher["MaxInputBytesPerBatch"] < MAX_PAYLOAD_BYTES
     # The count, not the bytes, ends a batch of ordinary rows, even where each number has seven digits.
-    item = {name: "-1000000" for name in rows.columns} | {"ID": "1000000"}
+    row = {name: "-1000000" for name in rows.columns} | {"ID": "1000000"}
+    item = {"place": 1_000_000, "row": row}
     assert [len(batch["Items"]) for batch in batches([item] * 250, batcher)] == [100, 100, 50]
 
 
 @pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
-def test_some_batches_may_fail_and_all_outcomes_are_written(state):
-    assert 0 < state["ToleratedFailurePercentage"] < 100
+def test_no_batch_may_fail(state):
+    assert state["ToleratedFailurePercentage"] == 0
+    assert "ToleratedFailureCount" not in state
     assert state["MaxConcurrency"] > 0
     assert state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
+
+
+@pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
+def test_what_may_pass_is_tried_again_and_nothing_else(state):
+    (task,) = state["ItemProcessor"]["States"].values()
+
+    retried = {error for retrier in task["Retry"] for error in retrier["ErrorEquals"]}
+
+    # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+    assert retried >= {"Lambda.ClientExecutionTimeoutException", "Lambda.ServiceException", "Lambda.SdkClientException"}
+    assert retried >= {"Lambda.AWSLambdaException", "Lambda.TooManyRequestsException"}
+    assert retried >= {"States.Timeout", "Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError"}
+    # The same names and the same bugs would fail again.
+    assert not retried & {"States.ALL", "States.TaskFailed", "WrongNamesError", "BatchError", "UnknownEvent"}
+    assert task["TimeoutSeconds"] > read_function("BatchScoreFunction").timeout
+
+
+@pytest.mark.parametrize("state", SCORING.values(), ids=SCORING)
+def test_all_outcomes_are_written_with_their_rows_places(state):
+    assert state["ItemSelector"] == {"place.$": "$$.Map.Item.Index", "row.$": "$$.Map.Item.Value"}
     writer = state["ResultWriter"]
     assert (writer["Parameters"], writer["WriterConfig"]) == (
         {"Bucket": "${BatchBucket}", "Prefix": "scores"},
@@ -201,7 +273,7 @@ def test_some_batches_may_fail_and_all_outcomes_are_written(state):
 
 def test_both_formats_are_treated_alike():
     csv_map, lines_map = (
-        json.loads(json.dumps(state).replace(name, "Score")) for name, state in copy.deepcopy(MAPS).items()
+        json.loads(json.dumps(state).replace(name, "Score")) for name, state in copy.deepcopy(SCORING).items()
     )
     assert csv_map.pop("ItemReader") != lines_map.pop("ItemReader")
     assert csv_map == lines_map

@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lambda_fn.events import UnknownEvent
+from lambda_fn.faults import BatchError
+from lambda_fn.table import WrongNamesError
+
 MAX_STATE_BYTES = 262_144  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-ATOL = 1e-6
+ATOL = 1e-12
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,14 @@ def test_numbers_may_be_text_as_csv_leaves_them(score, instances):
     assert score([as_text(row) for row in instances[:9]]) == score(instances[:9])
 
 
+def test_row_whose_cells_are_text_may_stand_beside_a_bad_one(score, instances):
+    """As in JSON Lines, where each row has its own names."""
+    good, bad = score([as_text(instances[0]), as_text(instances[1]) | {"name": "x"}])
+
+    assert "probability" in good
+    assert bad["errors"] == [{"pointer": "/name", "detail": "is unknown"}]
+
+
 def test_bad_item_gets_its_problem_and_the_others_their_scores(score, instances):
     items = [instances[0], instances[1] | {"age": "x"}, instances[2], "row", instances[3]]
 
@@ -53,7 +65,7 @@ def test_bad_item_gets_its_problem_and_the_others_their_scores(score, instances)
 
     assert ["probability" in outcome for outcome in outcomes] == [True, False, True, False, True]
     assert [outcome.get("errors", [{}])[0].get("pointer") for outcome in outcomes] == [None, "/age", None, "", None]
-    assert outcomes[2] == score([instances[2]])[0]
+    assert outcomes[2] == score([instances[2]])[0] | {"place": 2}
 
 
 def test_only_bad_items(score):
@@ -64,13 +76,79 @@ def test_no_items_no_outcomes(score):
     assert score([]) == []
 
 
-@pytest.mark.parametrize("identity", ["7", 7, None])
+@pytest.mark.parametrize("identity", ["7", 7])
 def test_outcome_carries_the_items_id(score, instances, identity):
     good, bad = score([instances[0] | {"ID": identity}, {"ID": identity}])
 
     assert good["ID"] == bad["ID"] == identity
     assert "probability" in good
     assert bad["title"] == "Invalid values"
+
+
+def test_outcome_carries_its_rows_place(score, instances):
+    items = [{"place": 1_700 + i, "row": row} for i, row in enumerate([instances[0], {}, "row", as_text(instances[1])])]
+
+    outcomes = score(items)
+
+    assert [outcome["place"] for outcome in outcomes] == [1700, 1701, 1702, 1703]
+    assert ["probability" in outcome for outcome in outcomes] == [True, False, False, True]
+
+
+def test_bare_row_has_its_place_among_the_items(score, instances):
+    assert [outcome["place"] for outcome in score([instances[0], {}, instances[1]])] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("cell", ["30", " 30 ", "+30", "30.", "3e1", "30.0"])
+def test_number_is_read_as_tables_write_it(cell, score, instances):
+    thirty, same = score([as_text(instances[0]) | {"age": "30"}, as_text(instances[0]) | {"age": cell}])
+
+    assert same["probability"] == thirty["probability"]
+
+
+def test_empty_cell_is_called_empty(score, instances):
+    outcomes = score([as_text(instances[0]) | {"age": cell} for cell in ("", "  ")])
+
+    for outcome in outcomes:
+        ((pointer, detail),) = [fault.values() for fault in outcome["errors"]]
+        assert pointer == "/age"
+        assert detail.startswith("is empty: must be ")
+
+
+@pytest.mark.parametrize("name", ["\ufeffage", '\ufeff"age"'])
+def test_byte_order_mark_is_dropped(name, score, instances, module, context):
+    row = as_text(instances[0])
+    marked = {name: row.pop("age")} | row
+
+    assert "probability" in score([marked])[0]
+    assert module.handler({"FirstRow": marked}, context) == {}
+
+
+WRONG_NAMES = {
+    "a separator": (lambda row: {";".join(row): ";".join(row.values())}, r"'age;bill_amt_1;.*separated by"),
+    "an unseen character": (lambda row: {"age\xa0": row.pop("age")} | row, r"lacks the column 'age'.*'age\\xa0'"),
+    "a column too many": (lambda row: row | {"Unnamed: 0": "1"}, r"has the unknown column 'Unnamed: 0'\Z"),
+    "an unnamed column": (lambda row: {"": "0"} | row, r"has the unknown column ''\Z"),
+    "a column too few": (
+        lambda row: {name: cell for name, cell in row.items() if name != "sex"},
+        r"lacks the column 'sex'\Z",
+    ),
+    "another table": (lambda row: {f"v{i}": "1" for i in range(30)}, r"and 19 more and has .* and 25 more\Z"),
+    "a long name": (lambda row: row | {"x" * 90_000: "1"}, r"'x{60}\.\.\.'\Z"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "told"), WRONG_NAMES.values(), ids=WRONG_NAMES)
+def test_table_with_wrong_names_is_refused_as_a_whole(spoil, told, module, score, context, instances):
+    items = [spoil(as_text(row)) for row in instances[:3]]
+
+    with pytest.raises(WrongNamesError, match=told) as raised:
+        score(items)
+
+    assert module.handler({"FirstRow": items[0]}, context) == {"fault": str(raised.value)}
+
+
+def test_right_names_have_no_fault(module, context, instances):
+    assert module.handler({"FirstRow": as_text(instances[0]) | {"ID": "7"}}, context) == {}
 
 
 def test_unknown_column_is_named(score, instances):
@@ -83,7 +161,7 @@ def test_outcomes_of_a_full_batch_are_within_the_limit(score, instances):
     batcher = json.loads(Path("infra/batch_scoring.asl.json").read_text())["States"]["ScoreCSV"]["ItemBatcher"]
     long = "x" * 200
     worst = {long + str(i): 1 for i in range(60)} | {"ID": "y" * 300}
-    items = [worst] * batcher["MaxItemsPerBatch"]
+    items = [{"place": 10_000_000 + i, "row": worst} for i in range(batcher["MaxItemsPerBatch"])]
 
     outcomes = score(items)
 
@@ -93,19 +171,29 @@ def test_outcomes_of_a_full_batch_are_within_the_limit(score, instances):
     assert len(json.dumps(score(instances[: batcher["MaxItemsPerBatch"]]))) < MAX_STATE_BYTES
 
 
-@pytest.mark.parametrize("event", [None, [], {}, {"Items": None}, {"Items": {"age": 30}}])
+@pytest.mark.parametrize(
+    "event", [None, [], {}, {"Items": None}, {"Items": {"age": 30}}, {"Records": [{"eventSource": "aws:sqs"}]}]
+)
 def test_event_without_items_is_refused(module, context, event):
-    with pytest.raises(module.BatchFailed, match="as ItemBatcher makes it"):
+    with pytest.raises(UnknownEvent, match="as ItemBatcher makes it"):
         module.handler(event, context)
+
+
+@pytest.mark.parametrize(
+    "ping", [{"source": "serverless-plugin-warmup"}, {"source": "aws.events", "detail-type": "Scheduled Event"}]
+)
+def test_ping_is_answered_quietly(ping, module, context, capsys):
+    assert module.handler(ping, context) == []
+    assert capsys.readouterr().out == ""
 
 
 def test_unforeseen_error_quotes_nothing(module, score, instances, monkeypatch, capsys):
     def fail(*_, **__):
         raise ZeroDivisionError("a value of 47174")
 
-    monkeypatch.setattr(module._predictor, "predict", fail)
+    monkeypatch.setattr(module._service.model, "score", fail)
 
-    with pytest.raises(module.BatchFailed, match=r"\AZeroDivisionError: the log says where\Z"):
+    with pytest.raises(BatchError, match=r"\AZeroDivisionError: the log says where\Z"):
         score(instances[:1])
 
     out = capsys.readouterr().out

@@ -112,7 +112,7 @@ def test_runtime_that_gets_golden_rows_wrong_is_refused(task, tmp_path):
 
     def other_scores(card):
         first, *others = card.golden.scores
-        first = (first[0] + 2 * tolerance(card), *first[1:])
+        first = (first[0] + 2 * tolerance(card, first[0]), *first[1:])
         return msgspec.structs.replace(card, golden=msgspec.structs.replace(card.golden, scores=(first, *others)))
 
     path = rewritten(tmp_path / "right.onnx", tmp_path / "model.onnx", other_scores)

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from export.__main__ import export
+from export.exporter import export
 from infra.emulator import RuntimeInterfaceEmulator
 from infra.template import read_function
-from lambda_fn.metadata import METADATA_KEY, decode_model_card, encode
-from train.pipeline import build_pipeline
+from lambda_fn.card import METADATA_KEY, decode_model_card, encode, with_checksum
+from train.model.pipeline import build_pipeline
 
 EVENT = {"DeploymentId": "d-ABCDEF123", "LifecycleEventHookExecutionId": "hook-1"}
 
@@ -63,7 +63,7 @@ def run_hook(package, new_version, codedeploy):
 def other_model(clients, card, rows):
     """A file of the same features and other trees, and its name in the card."""
     pipeline = build_pipeline(n_estimators=3, min_samples_leaf=50, random_state=1).fit(*clients)
-    return export(pipeline, card, rows.to_numpy(np.float32), random_rows=500)[0]
+    return export(pipeline, card, rows.to_numpy(np.float64), made_up=500)[0]
 
 
 def renamed(model, version):
@@ -71,7 +71,7 @@ def renamed(model, version):
     model = onnx.load_from_string(model)
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
     entry.value = encode(msgspec.structs.replace(decode_model_card(entry.value), version=version)).decode()
-    return model.SerializeToString()
+    return with_checksum(model.SerializeToString())
 
 
 def test_version_that_scores_golden_rows_right_gets_traffic(package, codedeploy):

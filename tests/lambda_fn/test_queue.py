@@ -1,6 +1,8 @@
 """The queue's function against moto's FIFO queue: what comes out for what goes in, and what Lambda is told."""
 
+import io
 import json
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +10,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from botocore.awsrequest import AWSResponse
 from moto import mock_aws
 
-from lambda_fn.results_queue import MAX_CALL_MILLISECONDS
+from lambda_fn.events import UnknownEvent
+from lambda_fn.faults import BatchError
+from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS
 
-ATOL = 1e-6
+ATOL = 1e-12
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def queue(module, monkeypatch):
     name = f"results-{uuid.uuid4()}.fifo"
     url = client.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
     monkeypatch.setattr(module._results, "_url", url)
-    return SimpleNamespace(sqs=client, url=url, module=module, handler=module.handler, model=module._model)
+    return SimpleNamespace(sqs=client, url=url, module=module, handler=module.handler, model=module._service.model)
 
 
 @contextmanager
@@ -107,7 +112,7 @@ def test_each_message_gets_the_pipelines_probabilities(run, instances, pipeline,
     for name, ids in chosen.items():
         outcome = outcomes[name]
         assert (outcome.model_name, outcome.model_version) == (model.card.name, model.card.version)
-        assert outcome.threshold == model.card.threshold.value
+        assert outcome.threshold == model.card.decision.threshold
         got = [prediction["probability"] for prediction in outcome.predictions]
         np.testing.assert_allclose(got, expected[ids], rtol=0, atol=ATOL)
         assert [prediction["label"] for prediction in outcome.predictions] == [
@@ -171,7 +176,7 @@ def test_batch_goes_through_the_model_once(queue, run, instances, monkeypatch):
 
 
 def test_messages_that_ask_for_reasons_go_by_themselves(queue, run, instances, monkeypatch):
-    calls = count_runs(queue, monkeypatch, outputs="contributions")
+    calls = count_runs(queue, monkeypatch, output="contributions")
 
     _, outcomes = run(
         record("plain", {"instances": instances[:2]}),
@@ -191,26 +196,14 @@ def test_messages_that_ask_for_reasons_go_by_themselves(queue, run, instances, m
     }
 
 
-def test_messages_over_what_can_be_explained_in_time_are_handed_out_again(queue, run, instances, monkeypatch):
-    monkeypatch.setattr(queue.module, "MAX_EXPLAINED_ROWS", 5)
-    explain = {"instances": instances[:3], "explain": True}
-
-    response, outcomes = run(
-        *(record(name, explain) for name in "abc"), record("plain", {"instances": instances[:9]}), record("poison", "?")
-    )
-
-    assert response == {"batchItemFailures": [{"itemIdentifier": "c"}]}
-    assert outcomes.keys() == {"a", "b", "plain", "poison"}
-
-
-def count_runs(queue, monkeypatch, outputs="probability"):
+def count_runs(queue, monkeypatch, output="label"):
     """Note the rows of each call of onnxruntime that asks for an output."""
     calls, session = [], queue.model._session
 
-    def run(names, inputs):
-        if outputs in names:
-            calls.append(len(inputs["features"]))
-        return session.run(names, inputs)
+    def run(outputs, inputs):
+        if output in outputs:
+            calls.append(inputs["features"].shape[0])
+        return session.run(outputs, inputs)
 
     monkeypatch.setattr(queue.model, "_session", SimpleNamespace(run=run))
     return calls
@@ -255,6 +248,54 @@ def test_message_that_was_delivered_twice_is_reported_once(queue, instances):
     assert response == {"batchItemFailures": [{"itemIdentifier": "a"}]}
 
 
+@pytest.mark.parametrize("code", ["AccessDenied", "AWS.SimpleQueueService.NonExistentQueue"])
+def test_results_queue_that_takes_nothing_is_an_error_and_a_metric(code, queue, instances, capsys):
+    def refuse(request, **_):
+        body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "no"}).encode()
+        return AWSResponse(request.url, 403, {}, RawResponse(body))
+
+    with hooked(queue, "before-send", refuse):
+        response = queue.handler(
+            {"Records": [record(str(i), {"instances": instances[:1]}) for i in range(25)]}, has_time(30_000)
+        )
+
+    assert len(response["batchItemFailures"]) == 25
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (error,) = [line for line in lines if line.get("level") == "ERROR"]
+    assert (error["message"], error["outcomes"]) == ("outcomes were not delivered", 25)
+    assert sum(line.get("UndeliveredOutcomes", 0) for line in lines) == 25
+
+
+class RawResponse(io.BytesIO):
+    """A body as botocore reads it from the network."""
+
+    def stream(self, **_):
+        yield self.read()
+
+
+@pytest.mark.parametrize(("age", "answered"), [(200, True), (299, False), (86_400, False)])
+def test_retry_that_comes_too_late_sends_nothing_and_stays(age, answered, run, sent, instances, capsys):
+    first = str(int((time.time() - age) * 1000))
+    attributes = {"ApproximateReceiveCount": "2", "ApproximateFirstReceiveTimestamp": first}
+
+    response, outcomes = run(
+        record("late", {"instances": instances[:1]}, attributes=attributes), record("new", {"instances": instances[:1]})
+    )
+
+    assert outcomes.keys() == ({"late", "new"} if answered else {"new"})
+    assert response == {"batchItemFailures": [] if answered else [{"itemIdentifier": "late"}]}
+    assert ("came again too late" in capsys.readouterr().out) is not answered
+
+
+def test_first_receive_is_never_too_late(run, instances):
+    """Lambda may have held it, but no earlier attempt can have sent anything."""
+    attributes = {"ApproximateReceiveCount": "1", "ApproximateFirstReceiveTimestamp": "1545082649185"}
+
+    _, outcomes = run(record("a", {"instances": instances[:1]}, attributes=attributes))
+
+    assert outcomes.keys() == {"a"}
+
+
 def has_time(milliseconds):
     return SimpleNamespace(aws_request_id="tested", get_remaining_time_in_millis=lambda: milliseconds)
 
@@ -282,9 +323,9 @@ def test_attributes_and_trace_header_are_carried_over(run, sent, instances):
         assert outcome.attributes["correlation_id"] == {"StringValue": "order-7", "DataType": "String"}
         assert outcome.attributes["raw"] == {"BinaryValue": b"\x00\x01\xff", "DataType": "Binary"}
     # moto keeps no trace header of a batch.
-    ((first, second),) = sent
-    assert first["MessageSystemAttributes"] == {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
-    assert "MessageSystemAttributes" not in second
+    entries = {entry["MessageDeduplicationId"]: entry for call in sent for entry in call}
+    assert entries["a"]["MessageSystemAttributes"] == {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
+    assert "MessageSystemAttributes" not in entries["b"]
 
 
 def test_body_in_an_envelope_of_sns_is_scored_as_a_raw_one_is(run, instances):
@@ -301,6 +342,33 @@ def test_body_in_an_envelope_of_sns_is_scored_as_a_raw_one_is(run, instances):
 
     assert outcomes["wrapped"].predictions == outcomes["raw"].predictions
     assert outcomes["wrapped"].attributes == {"correlation_id": {"StringValue": "order-8", "DataType": "String"}}
+
+
+def test_body_in_an_envelope_of_eventbridge_is_scored_as_a_raw_one_is(run, instances):
+    body = {"instances": instances[:2]}
+    envelope = {"detail-type": "Score", "source": "shop", "account": "123456789012", "detail": body}
+
+    _, outcomes = run(record("raw", body), record("wrapped", envelope))
+
+    assert outcomes["wrapped"].predictions == outcomes["raw"].predictions
+
+
+def test_pointer_into_s3_gets_a_problem_that_says_so_and_no_attribute_of_its_library(run):
+    pointer = ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "b", "s3Key": "k"}]
+    attributes = {"ExtendedPayloadSize": {"stringValue": "300000", "dataType": "Number"}, "kept": text("a")}
+
+    response, outcomes = run(record("a", pointer, messageAttributes=attributes))
+
+    assert response == {"batchItemFailures": []}
+    assert outcomes["a"].title == "Body in S3"
+    assert "pointer into S3" in outcomes["a"].detail
+    assert outcomes["a"].attributes.keys() == {"kept"}
+
+
+def test_rows_keep_their_own_ids(run, instances):
+    _, outcomes = run(record("a", {"instances": [instances[0] | {"ID": 7}, instances[1]]}))
+
+    assert [prediction.get("ID") for prediction in outcomes["a"].predictions] == [7, None]
 
 
 def test_outcome_over_the_limit_is_refused_with_its_size(run, instances):
@@ -325,12 +393,22 @@ def test_attributes_give_way_where_they_alone_fill_a_message(run):
     assert outcomes["a"].attributes == {}
 
 
-def test_record_that_is_none_of_sqs_is_left_out(run, instances, capsys):
-    response, outcomes = run({"Sns": {}}, record("a", {"instances": instances[:1]}))
+@pytest.mark.parametrize("other", [{"eventSource": "aws:kinesis", "kinesis": {}}, {"EventSource": "aws:sns"}, {}])
+def test_event_of_another_source_raises_and_scores_nothing(other, queue, sent, context, instances):
+    records = [record("a", {"instances": instances[:1]}), other]
 
-    assert response == {"batchItemFailures": []}
-    assert outcomes.keys() == {"a"}
-    assert "a record is not one of SQS's" in capsys.readouterr().out
+    with pytest.raises(UnknownEvent, match=r"records of .*takes SQS's events"):
+        queue.handler({"Records": records}, context)
+
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    "ping", [{"source": "serverless-plugin-warmup"}, {"source": "aws.events", "detail-type": "Scheduled Event"}]
+)
+def test_ping_is_answered_quietly(ping, queue, context, capsys):
+    assert queue.handler(ping, context) == {"batchItemFailures": []}
+    assert capsys.readouterr().out == ""
 
 
 def test_no_records_no_failures(run):
@@ -341,9 +419,9 @@ def test_unforeseen_error_leaves_all_messages_and_quotes_nothing(queue, run, ins
     def fail(*_, **__):
         raise ZeroDivisionError("a value of 47174")
 
-    monkeypatch.setattr(queue.module._predictor, "predict", fail)
+    monkeypatch.setattr(queue.model, "score", fail)
 
-    with pytest.raises(queue.module.BatchFailed, match=r"\AZeroDivisionError: the log says where\Z") as raised:
+    with pytest.raises(BatchError, match=r"\AZeroDivisionError: the log says where\Z") as raised:
         run(record("a", {"instances": instances[:1]}))
 
     assert raised.value.__cause__ is None

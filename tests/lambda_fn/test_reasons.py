@@ -10,7 +10,7 @@ from lambda_fn.model import Model, tolerance
 from lambda_fn.reasons import MAX_REASONS, Reason, Reasons
 from linear_models import FEATURES, linear_model
 from made_up import card_for
-from train.pipeline import build_pipeline
+from train.model.pipeline import build_pipeline
 
 
 def explain(model, rows):
@@ -52,7 +52,7 @@ def test_reasons_are_the_largest_increases_in_order_and_at_most_four(model, rows
 
     families = [family.name for family in model.card.families]
     for reasons, row in zip(found, contributions, strict=True):
-        raising = [families[g] for g in np.argsort(-row, kind="stable") if row[g] > tolerance(model.card)]
+        raising = [families[g] for g in np.argsort(-row, kind="stable") if row[g] > tolerance(model.card, 1.0)]
         assert [reason.family for reason in reasons] == raising[:MAX_REASONS]
         assert [reason.contribution for reason in reasons] == [row[families.index(r.family)] for r in reasons]
     assert max(map(len, found)) == MAX_REASONS

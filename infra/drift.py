@@ -1,0 +1,265 @@
+"""How far new rows are from those that a model was trained on: the population stability index, for any model file.
+
+The index compares the shares of rows in the bins of a histogram, new against trained: the sum over bins of
+``(new - old) log(new / old)`` (Siddiqi 2006, Credit Risk Scorecards). By custom, below 0.1 is stable, from 0.1 a shift
+to look into, and from 0.25 a shift that asks for a new model. The histograms are in the model file itself, and so is
+the model that scores.
+
+    exit status    0 no shift at the limit, 1 a shift at the limit that chance doesn't explain, 2 no answer: files that
+                   don't fit, or so few rows that chance alone could take an index to the limit
+"""
+
+import argparse
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from lambda_fn.card import METADATA_KEY, CardError, Feature, Histogram, ModelCard, decode_model_card, verify_checksum
+
+Floats = NDArray[np.float64]
+
+SHIFT, LARGE_SHIFT = 0.1, 0.25
+SCORES = ("probability", "value")
+# In place of an empty bin's share, which would make the index infinite.
+_SMALLEST_SHARE = 1e-4
+_BATCH = 10_000
+
+
+class DriftError(ValueError):
+    """The rows or the model file can't be used; the message says what is wrong and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The drift of one feature, or of the score.
+
+    Attributes
+    ----------
+    name : str
+        Of the feature, or one of `SCORES`.
+    index : float
+        Population stability index.
+    by_chance : float
+        The index that stays unexceeded in 95 of 100 samples of this size from the population trained on.
+    expected, found : ndarray of float
+        Shares of the training rows and of the new rows in each bin, missing values last.
+    edges : tuple of float
+        Between the bins.
+    """
+
+    name: str
+    index: float
+    by_chance: float
+    expected: Floats
+    found: Floats
+    edges: tuple[float, ...]
+
+    @property
+    def band(self) -> str:
+        """What the index means by custom, where chance doesn't explain it."""
+        if self.index < SHIFT:
+            return "stable"
+        if self.index <= self.by_chance:
+            return "within chance"
+        return "large shift" if self.index >= LARGE_SHIFT else "shift"
+
+
+def population_stability_index(expected: Floats, found: Floats) -> float:
+    """Compare the shares of two populations in the same bins."""
+    expected, found = np.maximum(expected, _SMALLEST_SHARE), np.maximum(found, _SMALLEST_SHARE)
+    return float((found - expected) @ np.log(found / expected))
+
+
+def drift_of(histogram: Histogram, values: Floats, training_rows: int) -> Drift:
+    """Compare new values with a histogram of the training rows; NaN is a missing one."""
+    missing = np.isnan(values)
+    bins = np.searchsorted(histogram.edges, values[~missing], side="right")
+    counts = np.append(np.bincount(bins, minlength=len(histogram.shares)), missing.sum())
+    expected = np.append(histogram.shares, histogram.missing)
+    used = max(int((np.maximum(expected, counts) > 0).sum()) - 1, 1)
+    # Of two samples of one population, the index times 1 / (1/n + 1/m) is about chi-squared (Yurdakul & Naranjo 2020,
+    # Journal of Risk Model Validation 14).
+    by_chance = float(chi2.ppf(0.95, used)) * (1 / len(values) + 1 / training_rows)
+    found = counts / len(values)
+    return Drift(
+        histogram.name, population_stability_index(expected, found), by_chance, expected, found, histogram.edges
+    )
+
+
+class ModelFile:
+    """A model file whose bytes are checked, its card, and its scores."""
+
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what it logs of a damaged file is in the exception too
+        try:
+            verify_checksum(content)
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.card: ModelCard = decode_model_card(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+        except CardError as error:
+            raise DriftError(f"{path}: {error}") from error
+        except Exception as error:  # onnxruntime's own have no common base
+            raise DriftError(f"{path}: no model file with a card ({type(error).__name__})") from error
+        if not self.card.histograms:
+            raise DriftError(f"{path}: its card has no histograms to compare with; train or export it with a sample")
+
+    def measure(self, X: Floats) -> list[Drift]:
+        """Compare new rows, in the graph's values, and their scores: the score first, then the largest index first."""
+        columns = {feature.name: X[:, place] for place, feature in enumerate(self.card.features)}
+        known = {histogram.name for histogram in self.card.histograms}
+        if score := next((name for name in SCORES if name in known), None):
+            columns[score] = self._score(X, score)
+        found = [drift_of(one, columns[one.name], self.card.data.training_rows) for one in self.card.histograms]
+        return sorted(found, key=lambda drift: (drift.name not in SCORES, -drift.index))
+
+    def _score(self, X: Floats, output: str) -> Floats:
+        given = {"explain": np.array(False)} if len(self._session.get_inputs()) > 1 else {}
+        parts = [
+            self._session.run([output], {"features": X[start : start + _BATCH], **given})[0]
+            for start in range(0, len(X), _BATCH)
+        ]
+        return np.concatenate(parts).ravel()
+
+
+def read_rows(path: Path, features: Sequence[Feature]) -> Floats:
+    """Read a CSV table with the model's features by name, as the graph takes them; other columns don't matter.
+
+    Raises
+    ------
+    DriftError
+        Naming what is missing or not a value of its column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            header, rows = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DriftError(f"{path}: not a CSV table: {error}") from error
+    if missing := [feature.name for feature in features if feature.name not in header]:
+        raise DriftError(
+            f"{path}: missing column{'s' * (len(missing) > 1)} {', '.join(missing)}, which the model reads"
+            + ("; python -m train.dataset makes its table" if len(missing) == len(features) else "")
+        )
+    if not rows:
+        raise DriftError(f"{path}: a header and no row; at least one row is needed")
+    columns = []
+    for feature in features:
+        values = np.array([_value(feature, row[feature.name] or "") for row in rows])
+        if np.isinf(values).any():
+            place = int(np.argmax(np.isinf(values)))
+            allowed = f"one of {', '.join(feature.categories)}" if feature.categories else "a number"
+            cell = (rows[place][feature.name] or "")[:40]
+            raise DriftError(
+                f"{path}: row {place + 1}, column {feature.name}: {cell!r} is not allowed; it must be {allowed}"
+                + (", or empty" if feature.allows_missing else "")
+            )
+        columns.append(values)
+    return np.column_stack(columns)
+
+
+def _value(feature: Feature, cell: str) -> float:
+    """Give the graph's value of a cell; infinite for one that can't be."""
+    if not cell.strip():
+        return np.nan if feature.allows_missing else np.inf
+    if feature.kind == "category":
+        if cell in feature.categories:
+            return float(feature.categories.index(cell))
+        return -1.0 if feature.allows_unknown else np.inf
+    if feature.kind == "boolean" and cell.lower() in ("true", "false"):
+        return float(cell.lower() == "true")
+    try:
+        return float(cell) if np.isfinite(float(cell)) else np.inf
+    except ValueError:
+        return np.inf
+
+
+def table(found: Sequence[Drift]) -> str:
+    """Write the indices as a table for a terminal."""
+    width = max(len(drift.name) for drift in found)
+    lines = [f"{'':<{width}}  {'index':>7}  {'by chance':>9}"]
+    for drift in found:
+        lines.append(f"{drift.name:<{width}}  {drift.index:7.4f}  {drift.by_chance:9.4f}  {drift.band}")
+    return "\n".join(lines)
+
+
+def to_csv(found: Sequence[Drift], n_rows: int) -> str:
+    """Write the indices as a CSV table."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("name", "index", "by_chance", "band", "rows"))
+    writer.writerows((one.name, one.index, one.by_chance, one.band, n_rows) for one in found)
+    return out.getvalue()
+
+
+def figure(found: Sequence[Drift]) -> str:
+    """Draw the indices with what chance explains, as SVG."""
+    from matplotlib import rc_context  # which takes a second, only once there is something to draw
+    from matplotlib.figure import Figure
+
+    shown = found[::-1]
+    colours: Mapping[str, str] = {"stable": "#0072B2", "shift": "#E69F00", "large shift": "#D55E00"}
+    with rc_context({"svg.hashsalt": "figure", "font.size": 8.5}):
+        drawing = Figure(figsize=(7.2, max(3.2, 0.21 * len(shown) + 1.0)), layout="constrained")
+        axes = drawing.subplots()
+        names = [one.name for one in shown]
+        axes.barh(names, [one.index for one in shown], color=[colours.get(one.band, "#6e6e6e") for one in shown])
+        axes.plot([one.by_chance for one in shown], names, "|", color="black", markersize=8, label="95 % by chance")
+        for limit, line in ((SHIFT, "--"), (LARGE_SHIFT, "-")):
+            axes.axvline(limit, color="black", linestyle=line, linewidth=1, label=f"from {limit:g}")
+        axes.set(title="Population stability index", xlim=(0, max(1.1 * max(one.index for one in found), 0.3)))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="lower right", frameon=False)
+        out = io.StringIO()
+        drawing.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure how far new rows are from those that a model was trained on."""
+    parser = argparse.ArgumentParser(prog="python -m infra.drift", description=main.__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="model file, as python -m export writes it")
+    parser.add_argument("--data", type=Path, required=True, help="CSV of new rows; their outcome is not needed")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/drift"), help="folder of table and figure (%(default)s)"
+    )
+    parser.add_argument("--limit", type=float, default=LARGE_SHIFT, help="exit status 1 from here on (%(default)s)")
+    options = parser.parse_args(arguments)
+    if not options.limit > 0:
+        parser.exit(2, f"{parser.prog}: --limit {options.limit} is not allowed; allowed are numbers above 0\n")
+    try:
+        model = ModelFile(options.model)
+        X = read_rows(options.data, model.card.features)
+        found = model.measure(X)
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "drift.csv").write_text(to_csv(found, len(X)))
+        (options.out / "drift.svg").write_text(figure(found))
+    except DriftError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except OSError as error:
+        parser.exit(2, f"{parser.prog}: {error.filename}: {error.strerror or error}\n")
+    card = model.card
+    print(f"{len(X):,} rows against {card.data.training_rows:,} of {card.name} {card.version}")
+    if card.data.synthetic:
+        print("The model was trained on SYNTHETIC data.")
+    print(table(found))
+    print(f"Written to {options.out}: drift.csv, drift.svg")
+    if above := [one.name for one in found if one.index >= options.limit and one.index > one.by_chance]:
+        parser.exit(1, f"At or above {options.limit:g}, and not by chance: {', '.join(above)}\n")
+    if any(one.by_chance >= options.limit for one in found):
+        parser.exit(2, f"No answer: of so few rows, chance alone can take an index to {options.limit:g}.\n")
+    print(f"Every index is below {options.limit:g}.")
+
+
+if __name__ == "__main__":
+    main()

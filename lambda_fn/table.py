@@ -1,0 +1,94 @@
+"""Rows of a table as a Distributed Map hands them over: each with its place, and names that are right or wrong as one.
+
+A Map's ItemSelector gives ``{"place": 17, "row": {...}}``; a bare row has its place among the items. The rows of a CSV
+object have the names of its header, and text in every cell. A name that is wrong there is wrong in every row: that is
+no fault of rows, and a run must not go through all of them to say so.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lambda_fn.payload import ID
+
+_BYTE_ORDER_MARK = "\ufeff"
+# Messages name so many names, of so many characters each.
+_LISTED, _SHOWN = 5, 60
+_OTHER_SEPARATORS = ";\t|"
+
+
+class WrongNamesError(ValueError):
+    """A table's names are not the model's; the message shows them."""
+
+
+class Row(NamedTuple):
+    """A row, and its place in the table, counted from 0."""
+
+    place: int
+    value: Any
+
+
+def read_rows(items: Iterable[Any]) -> Iterator[Row]:
+    """Read the items of a batch, without the byte order mark that may stand before the first name."""
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and item.keys() == {"place", "row"}:
+            yield Row(item["place"], without_mark(item["row"]))
+        else:
+            yield Row(index, without_mark(item))
+
+
+def without_mark(row: Any) -> Any:
+    """Take the byte order mark off a name: programs that write UTF-8 for Excel put one before the first."""
+    if not isinstance(row, dict) or not any(name.startswith(_BYTE_ORDER_MARK) for name in row):
+        return row
+    return {_unmarked(name): value for name, value in row.items()}
+
+
+def check_table(rows: Sequence[Any], names: Collection[str]) -> None:
+    """Check the names of rows that may be a CSV object's: those of all are alike, and every cell is text.
+
+    Raises
+    ------
+    WrongNamesError
+        As `check_names` does.
+    """
+    if rows and all(_is_of_csv(row) and row.keys() == rows[0].keys() for row in rows):
+        check_names(rows[0], names)
+
+
+def check_names(row: Mapping[str, Any], names: Collection[str]) -> None:
+    """Check the names of a CSV object's row against those that the model needs.
+
+    Raises
+    ------
+    WrongNamesError
+        Naming what is missing and what is unknown, with escapes: a name may be wrong by what can't be seen.
+    """
+    missing = [name for name in names if name not in row]
+    unknown = [name for name in row if name not in names and name != ID]
+    if not missing and not unknown:
+        return
+    found = [
+        f"{what} {_shown(wrong)}" for what, wrong in (("lacks the", missing), ("has the unknown", unknown)) if wrong
+    ]
+    hint = ""
+    if missing and any(separator in name for name in unknown for separator in _OTHER_SEPARATORS):
+        hint = "; is it separated by something else than commas?"
+    raise WrongNamesError(f"the table {' and '.join(found)}{hint}")
+
+
+def _is_of_csv(row: Any) -> bool:
+    return isinstance(row, dict) and bool(row) and all(isinstance(value, str) for value in row.values())
+
+
+def _unmarked(name: str) -> str:
+    if not name.startswith(_BYTE_ORDER_MARK):
+        return name
+    name = name.removeprefix(_BYTE_ORDER_MARK)
+    # A reader that takes the mark for text takes the quotes behind it for text, too.
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
+
+
+def _shown(names: list[str]) -> str:
+    shown = [ascii(name if len(name) <= _SHOWN else name[:_SHOWN] + "...") for name in names[:_LISTED]]
+    more = len(names) - len(shown)
+    return f"column{'s' if len(names) > 1 else ''} {', '.join(shown)}" + (f" and {more} more" if more else "")

@@ -1,0 +1,141 @@
+"""The comparison for readers: a Markdown table, and the ROC curves in one figure."""
+
+import io
+from collections.abc import Mapping
+
+import msgspec
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from lambda_fn.card import Data, Interval
+from train.evaluation.metrics import Floats, Labels
+from train.model.candidates import style
+from train.report.words import interval, table
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """A model's figures; differences of ROC AUC are from the reference, paired on the same clients (None for it).
+
+    ``cross_validated_difference`` is of the training part by DeLong within folds; ``difference`` of the test part, its
+    p value adjusted for the number of models by Holm.
+    """
+
+    name: str
+    title: str
+    parameters: str
+    cross_validated_roc_auc: float
+    cross_validated_difference: Interval | None
+    metrics: dict[str, Interval]
+    difference: Interval | None
+    p_holm: float | None
+    fit_seconds: float
+    pipeline_bytes: int
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Content of ``compare/models.json``: the models by their cross-validated ROC AUC, best first."""
+
+    data: Data
+    folds: int
+    reference: str
+    models: tuple[Compared, ...]
+
+
+def markdown(result: Comparison) -> str:
+    """Draw the table of a comparison, best model first."""
+    reference = next(one.title for one in result.models if one.name == result.reference)
+    header = (
+        "model",
+        "AUC in cross-validation",
+        f"less the {reference}",
+        "AUC, test part",
+        f"less the {reference}, test part",
+        "average precision",
+        "Brier score",
+        "fit, processor time",
+        "pipeline file",
+    )
+    rows = [
+        (
+            one.title,
+            f"{one.cross_validated_roc_auc:.4f}",
+            "reference" if one.difference is None else interval(one.cross_validated_difference, 4, "+"),
+            interval(one.metrics["roc_auc"]),
+            "reference" if one.difference is None else f"{interval(one.difference, 4, '+')}, {_p(one.p_holm or 0)}",
+            interval(one.metrics["average_precision"]),
+            interval(one.metrics["brier"]),
+            f"{one.fit_seconds:.1f} s",
+            f"{one.pipeline_bytes / 1e3:,.0f} KB",
+        )
+        for one in result.models
+    ]
+    lines = [
+        "# Models compared",
+        "",
+        f"Data: {result.data.source}; {result.data.training_rows:,} training rows, {result.data.test_rows:,} test "
+        f"rows. Each model was tuned by ROC AUC on the same {result.folds} folds of the training part, behind the same "
+        "scaler, and is listed by that score: the best of each grid, so a little flattered. Differences are paired on "
+        "the same clients, by DeLong, with 95 % intervals: in cross-validation within folds, and on the test part, where "
+        "p values are adjusted for the number of models by Holm. The test part chooses nothing; it confirms, or doesn't.",
+        "",
+        table(header, rows),
+        "",
+        *(f"- {one.title}: {one.parameters}" for one in result.models),
+        "",
+    ]
+    if result.data.synthetic:
+        lines += ["Trained and tested on SYNTHETIC data: these figures speak of no real client.", ""]
+    return "\n".join(lines)
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def figure(result: Comparison, y: Labels, probability: Mapping[str, Floats]) -> bytes:
+    """Draw ROC curves of the test part beside their areas with intervals; the areas' panel is the legend.
+
+    Parameters
+    ----------
+    result : Comparison
+        Its models in order.
+    y : ndarray of int, shape (n_test,)
+        True labels.
+    probability : mapping of str to ndarray of float, shape (n_test,)
+        Of label 1, by model.
+
+    Returns
+    -------
+    bytes
+        A PNG; the same input gives the same bytes.
+    """
+    drawing = Figure(figsize=(11, 5.6), layout="constrained")
+    curves, areas = drawing.subplots(1, 2, width_ratios=(1, 0.9))
+    curves.plot([0, 1], [0, 1], color="0.75", linewidth=1, zorder=1)
+    for place, one in enumerate(result.models):
+        colour, dash = style(one.name)
+        false_positive, true_positive, _ = roc_curve(y, probability[one.name])
+        curves.plot(false_positive, true_positive, color=colour, linestyle=dash, linewidth=1.4)
+        auc = one.metrics["roc_auc"]
+        areas.plot([auc.low, auc.high], [place, place], color=colour, linestyle=dash, linewidth=2)
+        areas.plot(auc.value, place, "o", color=colour, markersize=6)
+        areas.text(auc.value, place - 0.18, interval(auc), ha="center", va="bottom", fontsize=9)
+    curves.set(
+        xlabel="False positive rate",
+        ylabel="True positive rate",
+        title="ROC curves, test part",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    curves.set_aspect("equal")
+    areas.set_yticks(range(len(result.models)), [one.title for one in result.models])
+    areas.set(xlabel="Area under the curve, with 95 % bootstrap interval", ylim=(len(result.models) - 0.5, -0.7))
+    areas.locator_params(axis="x", nbins=6)
+    areas.grid(axis="x", color="0.9")
+    for axes in (curves, areas):
+        axes.spines[["top", "right"]].set_visible(False)
+    if result.data.synthetic:
+        drawing.suptitle("Synthetic data: no real client")
+    content = io.BytesIO()
+    drawing.savefig(content, format="png", dpi=180, metadata={"Software": None})
+    return content.getvalue()

@@ -1,0 +1,178 @@
+"""95 % intervals, each a value with its ends: of shares, areas under ROC curves, their differences, and all else."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, norm, rankdata, t
+
+from lambda_fn.card import Interval
+from train.evaluation.metrics import Floats, Labels
+
+RESAMPLES = 1_000
+
+_Z = float(norm.ppf(0.975))
+# Resampling adds noise to what these measure the size of, and so makes it larger, on average.
+_BIASED = ("expected_calibration_error", "ks")
+
+
+def bootstrap(metrics: Callable[[Floats], dict[str, float]], y: Labels, seed: int = 0) -> dict[str, Interval]:
+    """Give each metric its interval by the bootstrap (Efron & Tibshirani 1993, chapters 12 and 13).
+
+    Parameters
+    ----------
+    metrics : callable
+        Takes the rows' weights, shape (n,), and measures.
+    y : ndarray of int, shape (n,)
+        True labels, both of them. Each resample draws n rows, with replacement; one without both labels is drawn
+        again, because it ranks nothing.
+    seed : int
+        The same seed gives the same resamples.
+
+    Returns
+    -------
+    dict of str to Interval
+        By percentiles of the resamples; for metrics that a resample overstates by 1.96 standard deviations about the
+        value, and not below 0, as percentiles may leave out the value itself.
+    """
+    value = metrics(np.ones(len(y)))
+    resampled = [metrics(weight) for weight in _resamples(y, seed)]
+    intervals = {}
+    for name, measured in value.items():
+        samples = np.array([sample[name] for sample in resampled])
+        if name in _BIASED:
+            half = _Z * float(samples.std(ddof=1))
+            low, high = max(0.0, measured - half), measured + half
+        else:
+            low, high = (float(end) for end in np.quantile(samples, [0.025, 0.975]))
+        intervals[name] = Interval(measured, low, high)
+    return intervals
+
+
+def _resamples(y: Labels, seed: int) -> Iterator[Floats]:
+    """Yield how often each row is drawn."""
+    if not 0 < y.sum() < len(y):
+        raise ValueError("rows of both labels are needed to measure a classifier")
+    generator = np.random.default_rng(seed)
+    drawn = 0
+    while drawn < RESAMPLES:
+        weight = np.bincount(generator.integers(0, len(y), len(y)), minlength=len(y)).astype(np.float64)
+        if 0 < weight @ y < len(y):
+            drawn += 1
+            yield weight
+
+
+def share_of(successes: int, n: int) -> Interval | None:
+    """Give a share and its interval (Wilson 1927, JASA 22); None where there is no row."""
+    if n == 0:
+        return None
+    value = successes / n
+    ends = binomtest(successes, n).proportion_ci(method="wilson")
+    # Where nobody or everybody is one, the ends miss the value by a rounding.
+    return Interval(value, min(float(ends.low), value), max(float(ends.high), value))
+
+
+def difference_of(one: Interval, other: Interval) -> Interval:
+    """Give the difference of two independent shares or areas (Newcombe 1998, Statistics in Medicine 17, method 10)."""
+    value = one.value - other.value
+    below = np.hypot(one.value - one.low, other.high - other.value)
+    above = np.hypot(one.high - one.value, other.value - other.low)
+    return Interval(value, float(value - below), float(value + above))
+
+
+def ratio_of(one: Interval, other: Interval) -> Interval:
+    """Give the ratio of two independent shares above 0 by the ends of their logarithms (as `difference_of`)."""
+    logarithms = [Interval(*(float(np.log(max(end, 1e-9))) for end in (i.value, i.low, i.high))) for i in (one, other)]
+    ratio = difference_of(*logarithms)
+    return Interval(*(float(np.exp(end)) for end in (ratio.value, ratio.low, ratio.high)))
+
+
+def corrected_t(differences: Floats) -> Interval:
+    """Give the mean of paired differences over the folds of one cross-validation.
+
+    By Student's t with the variance of Nadeau & Bengio (2003), Machine Learning 52: folds share training rows, so their
+    differences are not independent, and 1/k would understate the variance of their mean.
+    """
+    k = len(differences)
+    error = float(np.sqrt((1 / k + 1 / (k - 1)) * differences.var(ddof=1)))
+    half = float(t.ppf(0.975, k - 1)) * error
+    value = float(differences.mean())
+    return Interval(value, value - half, value + half)
+
+
+class AreaDifference(NamedTuple):
+    """One model's area under the ROC curve less another's, and the two-sided p value of one as large by chance."""
+
+    interval: Interval
+    p: float
+
+
+def areas(y: Labels, scores: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Estimate areas under ROC curves and their covariance.
+
+    DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44, 837-845, by the midranks of Sun & Xu (2014), IEEE Signal
+    Processing Letters 21, 1389-1393, algorithm 2.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n,)
+        True labels, 0 or 1, both at least twice.
+    scores : ndarray of float, shape (n_models, n)
+        Each model's scores of the same rows; only their order counts.
+
+    Returns
+    -------
+    area, covariance : ndarray, shapes (n_models,) and (n_models, n_models)
+    """
+    positive, negative = scores[:, y == 1], scores[:, y == 0]
+    m, n = positive.shape[1], negative.shape[1]
+    rank = rankdata(np.hstack([positive, negative]), axis=1)
+    area = (rank[:, :m].sum(axis=1) / m - (m + 1) / 2) / n
+    # The share of the other class that each row is ranked right against, ties counting half.
+    of_positive = (rank[:, :m] - rankdata(positive, axis=1)) / n
+    of_negative = 1 - (rank[:, m:] - rankdata(negative, axis=1)) / m
+    covariance = np.atleast_2d(np.cov(of_positive)) / m + np.atleast_2d(np.cov(of_negative)) / n
+    return area, covariance
+
+
+def area_of(y: Labels, scores: Floats) -> Interval | None:
+    """Give the area under one ROC curve with DeLong's interval; None without two rows of each label."""
+    if min((y == 0).sum(), (y == 1).sum()) < 2:
+        return None
+    area, covariance = areas(y, scores[None, :])
+    half = _Z * float(np.sqrt(covariance[0, 0]))
+    return Interval(float(area[0]), max(0.0, float(area[0]) - half), min(1.0, float(area[0]) + half))
+
+
+def area_difference(y: Labels, scores: Floats, reference: Floats, folds: list[Labels] | None = None) -> AreaDifference:
+    """Compare the areas of two models on the same rows; paired, by DeLong.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n,)
+        True labels.
+    scores, reference : ndarray of float, shape (n,)
+        Of the two models.
+    folds : list of ndarray of int, optional
+        For cross-validated scores: rows that one fit scored. The areas are those within folds, averaged, as scores of
+        several fits don't rank one another.
+    """
+    parts = folds or [np.arange(len(y))]
+    value = variance = 0.0
+    for rows in parts:
+        area, covariance = areas(y[rows], np.array([scores[rows], reference[rows]]))
+        value += float(area[0] - area[1]) / len(parts)
+        variance += float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) / len(parts) ** 2
+    error = float(np.sqrt(max(variance, 0.0)))
+    p = 2 * float(norm.sf(abs(value) / error)) if error > 0 else float(value == 0)
+    return AreaDifference(Interval(value, value - _Z * error, value + _Z * error), p)
+
+
+def holm(p: list[float]) -> list[float]:
+    """Adjust p values of several comparisons (Holm 1979, Scandinavian Journal of Statistics 6, 65-70)."""
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]

@@ -1,0 +1,192 @@
+"""A training's folder: what is written into it, and what a report reads from it again."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import joblib
+import msgspec
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from lambda_fn.card import Card, CardError, Data, Interval, decode_card, encode
+from train import features as credit
+from train.dataset.sources import DataError
+from train.dataset.tidy import split, to_csv
+from train.evaluation.evaluate import Decided, Evaluation
+from train.evaluation.groups import Characteristic
+from train.evaluation.metrics import Floats, Labels
+from train.files import replace_all
+from train.model.decision import Calibration, Costs
+from train.model.stability import Stability
+
+_T = TypeVar("_T")
+_PARTS = ("training", "test")
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """How the model was chosen: cross-validated areas under the ROC curve, and bytes as they were estimated."""
+
+    grid: str
+    candidates: int
+    folds: int
+    parameters: dict[str, Any]
+    roc_auc: float
+    file_bytes: int
+    largest_roc_auc: float
+    largest_file_bytes: int
+    budget: int | None
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """The model with one choice of features, on the test part, at its own threshold."""
+
+    left_out: tuple[str, ...]
+    metrics: dict[str, Interval]
+    decided: Decided
+    by: dict[str, Characteristic]
+
+
+class Challenger(msgspec.Struct, frozen=True):
+    """Another model; differences of ROC AUC are its less the chosen model's, paired on the same clients."""
+
+    title: str
+    parameters: str
+    cross_validated: Interval
+    test: Interval
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """Content of ``metrics.json``: what a training measured."""
+
+    data: Data
+    features: tuple[str, ...]
+    test: Evaluation
+    training: Decided
+    choice: Choice
+    costs: Costs | None
+    calibration: Calibration
+    stability: Stability
+    variants: tuple[Variant, Variant]
+    challengers: tuple[Challenger, ...]
+    test_seen_in_training: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Products:
+    """What a training left behind.
+
+    Attributes
+    ----------
+    card, metrics : Card, Metrics
+        ``card.json`` and ``metrics.json``.
+    results : DataFrame
+        ``cv_results.csv``: the candidates, best first.
+    pipeline : Pipeline
+        The model.
+    training, test : DataFrame
+        The two parts of the tidy table.
+    out_of_fold, probability : ndarray of float
+        The training rows' cross-validated probabilities, and the test rows'.
+    proof : dict
+        ``parity.json``, where the model has been exported; else empty.
+    """
+
+    card: Card
+    metrics: Metrics
+    results: pd.DataFrame
+    pipeline: Pipeline
+    training: pd.DataFrame
+    test: pd.DataFrame
+    out_of_fold: Floats
+    probability: Floats
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def y(self) -> Labels:
+        """Labels of the test rows."""
+        labels: Labels = self.test[credit.TARGET].to_numpy()
+        return labels
+
+    @property
+    def threshold(self) -> float:
+        """The model's threshold."""
+        return self.metrics.test.decisions[0].threshold
+
+    @property
+    def left_out(self) -> list[str]:
+        """Features that the model has not."""
+        return [name for name in credit.NAMES if name not in self.metrics.features]
+
+
+def write(folder: Path, products: Products, tidy: pd.DataFrame) -> None:
+    """Write a training's products into a folder: all of them, or none."""
+    scores = zip(_PARTS, (products.training, products.test), (products.out_of_fold, products.probability), strict=True)
+    predictions = pd.concat(
+        # By position: part and score know nothing of each other's row numbers.
+        part[[credit.ID, credit.TARGET]].assign(part=name, probability=score)
+        for name, part, score in scores
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "pipeline.joblib": pickled(products.pipeline),
+        "card.json": msgspec.json.format(encode(products.card), indent=2) + b"\n",
+        "metrics.json": to_json(products.metrics),
+        "cv_results.csv": to_csv(products.results.drop(columns="params")),
+        "predictions.csv": to_csv(predictions[[credit.ID, "part", "probability", credit.TARGET]]),
+        "tidy.csv": to_csv(tidy),
+    }
+    replace_all({folder / name: content for name, content in contents.items()})
+
+
+def read(folder: Path) -> Products:
+    """Read a training's products.
+
+    Raises
+    ------
+    DataError
+        Where they are of different trainings, or not of this version.
+    """
+    training, test = split(pd.read_csv(folder / "tidy.csv"))
+    predictions = pd.read_csv(folder / "predictions.csv")
+    part = {name: predictions[predictions["part"] == name] for name in _PARTS}
+    for name, rows in (("training", training), ("test", test)):
+        if part[name][credit.ID].tolist() != rows[credit.ID].tolist():
+            raise DataError(f"{folder}: tidy.csv and predictions.csv are not of one training")
+    proof = folder / "parity.json"
+    try:
+        card = decode_card((folder / "card.json").read_bytes())
+    except CardError as error:
+        raise DataError(f"{folder / 'card.json'}: {error}; train again") from error
+    return Products(
+        card=card,
+        metrics=_from_json(folder / "metrics.json", Metrics),
+        results=pd.read_csv(folder / "cv_results.csv"),
+        pipeline=joblib.load(folder / "pipeline.joblib"),
+        training=training,
+        test=test,
+        out_of_fold=part["training"]["probability"].to_numpy(),
+        probability=part["test"]["probability"].to_numpy(),
+        proof=_from_json(proof, dict[str, Any]) if proof.exists() else {},
+    )
+
+
+def to_json(record: Any) -> bytes:
+    """Write a record as JSON for people, too."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def pickled(pipeline: Pipeline) -> bytes:
+    """Pickle a pipeline as joblib does."""
+    content = io.BytesIO()
+    joblib.dump(pipeline, content)
+    return content.getvalue()
+
+
+def _from_json(path: Path, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{path}: {error}; train again") from error

@@ -1,0 +1,1 @@
+"""The model card for people: Markdown, figures, and one HTML page that needs nothing else."""
