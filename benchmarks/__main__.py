@@ -1,4 +1,4 @@
-"""Measure what the function and its model file cost; print each figure beside what is asked of it, write ``bench.json``.
+"""Measure what the function and its model file cost: print each figure beside what is asked of it, write bench.json.
 
     python -m benchmarks [--build build]
 
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import joblib
+from lambda_fn.features import example_row
 
 from benchmarks import cold_start, explain, ordinary
 from benchmarks.cold_start import Way
 from benchmarks.timing import interleaved
 from infra.runtime import lambda_environment, runtime_packages
 from infra.template import read_function
-from lambda_fn.features import example_row
 from lambda_fn.model import Model, golden_rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +41,7 @@ class Ratio(NamedTuple):
     at_least: bool = False
 
     def line(self):
+        """Put it in words, and say where it is missed."""
         asked = "" if self.limit is None else f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
         missed = self.limit is not None and (self.value < self.limit if self.at_least else self.value > self.limit)
         return f"{self.name:62} {self.value:8.2f}  {asked}{'  MISSED' if missed else ''}".rstrip()
@@ -132,7 +133,12 @@ def measure(build, turns, scratch):
 
 def ratios(figures):
     """Relate the figures to each other."""
-    one, batch, cold, sizes = figures["warm"]["one_row"], figures["warm"]["batch"], figures["cold_start"], figures["bytes"]
+    one, batch, cold, sizes = (
+        figures["warm"]["one_row"],
+        figures["warm"]["batch"],
+        figures["cold_start"],
+        figures["bytes"],
+    )
     start = {name: way["processor"] for name, way in cold.items()}
     rows = [
         Ratio("package, MB zipped", sizes["zip"] / 1e6, 12),

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from statistics import median
 from typing import NamedTuple
 
@@ -25,10 +26,12 @@ session.run(None, {{declared.name: inputs[declared.name] for declared in session
 """
 HANDLER = """
 import json
+from types import SimpleNamespace
 from lambda_fn import http_api
 with open({event!r}) as file:
     event = json.load(file)
-answer = http_api.handler(event, None)
+left = lambda: 10_000
+answer = http_api.handler(event, SimpleNamespace(memory_limit_in_mb="1769", get_remaining_time_in_millis=left))
 assert answer["statusCode"] == 200, answer
 """
 # Up to where it could take a batch: its first answer waits for the network.
@@ -58,7 +61,7 @@ class Way(NamedTuple):
     """One way to start: a program, and its variables; a ``PYTHONPATH`` there replaces this machine's packages."""
 
     program: str
-    variables: dict[str, str] = {}
+    variables: Mapping[str, str] = {}
 
 
 def first_answers(ways, turns):
@@ -85,7 +88,8 @@ def first_answers(ways, turns):
 
 
 def _start(name, way):
-    options = ["-S"] if "PYTHONPATH" in way.variables else []
+    # -P: this folder's modules are not the package's.
+    options = ["-P", "-S"] if "PYTHONPATH" in way.variables else []
     inherited = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
     inherited |= {"PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1", "STARTED": str(time.monotonic())}
     command = [sys.executable, *options, "-c", way.program + _TELL]

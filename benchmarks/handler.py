@@ -1,7 +1,7 @@
 """Time warm requests: the handler with its log line and metrics, against bare decoding, scoring and encoding.
 
 `benchmarks.__main__` runs this among the packed function's own packages, and behind them those of the ordinary way,
-with standard output, where the function logs and writes its metrics, unbuffered as on Lambda. The figures go into a file.
+with standard output, where the function logs and writes its metrics, unbuffered as on Lambda. Figures go into a file.
 
     python benchmarks/handler.py MODEL EVENT OUT
 """
@@ -23,7 +23,7 @@ BATCH = 1_000
 
 
 class Bare:
-    """What the ordinary way does at least: decode with a type, make the array, run the model, encode. It checks nothing."""
+    """What the ordinary way does at least: decode with a type, make the array, run the model, encode; no checks."""
 
     def __init__(self, path, names):
         options = onnxruntime.SessionOptions()
@@ -53,7 +53,11 @@ class Bare:
 def main():
     model, event_path, out = sys.argv[1:]
     event = json.loads(Path(event_path).read_text())
-    context = SimpleNamespace(aws_request_id="6f1d1a5c-6e5b-4d3a-9d55-0c3a3e3a1d2b")
+    context = SimpleNamespace(
+        aws_request_id="6f1d1a5c-6e5b-4d3a-9d55-0c3a3e3a1d2b",
+        memory_limit_in_mb="1769",  # one whole processor
+        get_remaining_time_in_millis=lambda: 10_000,
+    )
     (row,) = json.loads(event["body"])["instances"]
     bare = Bare(model, list(row))
 
@@ -70,7 +74,11 @@ def main():
     assert [p["probability"] for p in theirs] == [p["probability"] for p in ours]
     figures = {
         "one_row": interleaved(
-            {"handler": lambda: handler(one), "bare": lambda: bare.answer(one), "explained": lambda: handler(explained)},
+            {
+                "handler": lambda: handler(one),
+                "bare": lambda: bare.answer(one),
+                "explained": lambda: handler(explained),
+            },
             turns=100,
             calls=20,
         ),

@@ -65,7 +65,8 @@ def first_version(tidy):
         return None
 
     def build(directory):
-        tarfile.open(fileobj=io.BytesIO(archive.stdout)).extractall(directory, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(directory, filter="data")
         subprocess.run([sys.executable, "-c", _PACK, tidy.resolve(), "build"], cwd=directory, check=True)
 
     rows = hashlib.sha256(tidy.read_bytes()).hexdigest()[:12]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from array import array
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from urllib.error import HTTPError
@@ -13,11 +14,12 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import msgspec
+import numpy as np
 import pytest
 
 import gateway
 from lambda_fn.card import Code
-from lambda_fn.features import Rule, example_row
+from lambda_fn.features import Matrix, Rule, example_row
 from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
 from lambda_fn.web.api import Api
@@ -246,6 +248,7 @@ def test_every_feature_has_a_field_with_its_meaning_and_range(browser, url, mode
 def test_keyboard_alone_fills_and_scores(browser, url):
     with opened(browser, url) as page:
         before = shown(page)
+        page.get_by_role("link", name="Its model card").focus()
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.name") == "pay_0"
         page.keyboard.type("-1")
@@ -272,11 +275,13 @@ def test_decision_is_explained(browser, url, model):
 
 
 @pytest.mark.e2e
-def test_factors_lead_from_the_reference_to_the_score(browser, url, model):
+def test_factors_lead_from_the_reference_to_the_score(browser, url, model, rows):
     """Those that raise it, as the API gives them, and those that lower it."""
+    some = Matrix(array("d", rows[:50].to_numpy(float).ravel()), 50)
+    contributions = np.reshape(model.score(some, explain=True).contributions.data, (50, -1))
+    mixed = int(np.argmax(np.minimum(contributions.max(axis=1), -contributions.min(axis=1))))
     with opened(browser, url) as page:
-        page.get_by_label("Repayment, September").select_option("-2")
-        page.get_by_label("Credit limit").fill("490000")
+        page.evaluate("row => fill(row)", rows.iloc[mixed].to_dict())
         score(page)
         answer = post(url, page.locator("#request").text_content())
         (prediction,) = answer["predictions"]
