@@ -6,7 +6,7 @@ https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/sess
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ctypes import CDLL, CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from functools import cache
 from importlib.machinery import PathFinder
@@ -150,10 +150,16 @@ def find_library() -> Path:
     RuntimeFailure
         Where there is none.
     """
-    spec = PathFinder.find_spec("onnxruntime")
-    roots = [Path(__file__).parent.parent / "onnxruntime", *map(Path, (spec and spec.submodule_search_locations) or ())]
-    for root in roots:
+    folders = []
+    for root in _roots():
+        folders.append(root / "capi")
         for pattern in ("libonnxruntime.so*", "libonnxruntime.*dylib"):
-            for library in sorted((root / "capi").glob(pattern)):
+            for library in sorted(folders[-1].glob(pattern)):
                 return library
-    raise RuntimeFailure(f"there is no libonnxruntime in {' or '.join(f'{root}/capi' for root in roots)}")
+    raise RuntimeFailure(f"there is no libonnxruntime in {' or '.join(map(str, folders))}")
+
+
+def _roots() -> Iterator[Path]:
+    yield Path(__file__).parent.parent / "onnxruntime"
+    spec = PathFinder.find_spec("onnxruntime")
+    yield from map(Path, (spec and spec.submodule_search_locations) or ())
