@@ -7,6 +7,7 @@ https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pro
 """
 
 import json
+import re
 import struct
 from array import array
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ SERVER_VERSION = "0.1.0"
 
 # Members of a request that are for other servers are passed over, but not when they would fill the memory.
 _MAX_PARAMETERS = 10_000
+# What tells where objects open and close, and what names they hold.
+_TOKENS = re.compile(rb'[{}]|(?P<text>"(?:[^"\\]++|\\.)*+")(?P<colon>\s*:)?')
 # How long an element of an output is in JSON at most, its comma included.
 _LONGEST = {"FP64": 25, "BOOL": 6}
 _DATATYPES = {"number": "FP64", "integer": "INT64", "code": "INT64", "category": "BYTES", "boolean": "BOOL"}
@@ -154,6 +157,7 @@ class InferError(msgspec.Struct, frozen=True):
 
 
 _request_decoder = msgspec.json.Decoder(_Request)
+_parameters_decoder = msgspec.json.Decoder(_Parameters | None)
 _encoder = msgspec.json.Encoder()
 
 
@@ -231,10 +235,9 @@ class Protocol:
             request = _request_decoder.decode(header)
         except (ValueError, RecursionError) as error:  # msgspec raises RecursionError for deep nesting
             raise InferenceError(f"not an inference request: {error}") from None
+        _refuse_repeated(header)
         outputs = self._wanted(request)
-        tensors = _tensors(request.inputs, binary)
-        _refuse_repeated(header, request)
-        rows = self._rows(tensors)
+        rows = self._rows(_tensors(request.inputs, binary))
         return Inference(rows, outputs, request.id)
 
     def _wanted(self, request: _Request) -> dict[str, bool]:
@@ -356,43 +359,24 @@ def _parameters(text: msgspec.Raw, owner: str) -> _Parameters:
     if len(memoryview(text)) > _MAX_PARAMETERS:
         raise InferenceError(f"parameters of {owner} are longer than {_MAX_PARAMETERS} bytes")
     try:
-        given = json.loads(bytes(text), object_pairs_hook=_once)
-        return msgspec.convert(given, _Parameters | None) or _Parameters()
+        return _parameters_decoder.decode(text) or _Parameters()
     except (ValueError, RecursionError) as error:
         raise InferenceError(f"parameters of {owner} are wrong: {error}") from None
 
 
-def _refuse_repeated(header: bytes, request: _Request) -> None:
-    """Refuse names that are given twice: which of the two counts, each JSON reader decides for itself."""
-    strings = 1 + (request.outputs is not None)
-    strings += 2 * sum(value is not None for value in (request.id, request.model_name, request.model_version))
-    quotes = _quotes(request.parameters)
-    for output in request.outputs or ():
-        strings += 2
-        quotes += _quotes(output.parameters)
-    for tensor in request.inputs:
-        strings += 5
-        quotes += _quotes(tensor.parameters) + _quotes(tensor.data)
-    # msgspec keeps the last of repeated names, so that more strings than it gave betray them, where none holds a quote.
-    if b"\\" in header or header.count(b'"') != 2 * strings + quotes:
-        try:
-            json.loads(header, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            raise InferenceError(f"not an inference request: {error}") from None
-
-
-def _quotes(member: msgspec.Raw) -> int:
-    """Count the quotes of a member, with those of its name."""
-    return 0 if member == NULL else 2 + bytes(member).count(b'"')
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in given if names.count(name) > 1)
-        raise InferenceError(f"{quote(repeated)} is given more than once")
-    return given
+def _refuse_repeated(header: bytes) -> None:
+    """Refuse names that an object has twice: which of the two counts, each JSON reader decides for itself."""
+    open_objects: list[set[str]] = []
+    for token in _TOKENS.finditer(header):
+        if token[0] == b"{":
+            open_objects.append(set())
+        elif token[0] == b"}":
+            open_objects.pop()
+        elif token["colon"]:
+            name = json.loads(token["text"])
+            if name in open_objects[-1]:
+                raise InferenceError(f"not an inference request: {quote(name)} is given more than once")
+            open_objects[-1].add(name)
 
 
 def _tensors(inputs: list[Input], binary: memoryview) -> dict[str, tuple[list[int], array[float] | list[str | None]]]:
