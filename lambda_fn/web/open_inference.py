@@ -7,9 +7,10 @@ https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pro
 """
 
 import json
+import re
 import struct
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ SERVER_VERSION = "0.1.0"
 
 # Members of a request that are for other servers are passed over, but not when they would fill the memory.
 _MAX_PARAMETERS = 10_000
+# What tells where objects open and close, and what names they hold.
+_TOKENS = re.compile(rb'[{}]|(?P<text>"(?:[^"\\]++|\\.)*+")(?P<colon>\s*:)?')
 # How long an element of an output is in JSON at most, its comma included.
 _LONGEST = {"FP64": 25, "BOOL": 6}
 _DATATYPES = {"number": "FP64", "integer": "INT64", "code": "INT64", "category": "BYTES", "boolean": "BOOL"}
@@ -48,11 +51,16 @@ class UnknownModelError(InferenceError):
 
 
 class Inference(NamedTuple):
-    """A request that was read: rows to score, and whether each output that is wanted goes as bytes."""
+    """A request whose tensors are still to be read: so many rows, by the first tensor's shape.
 
-    rows: Matrix
+    ``outputs`` names those that are wanted, and says whether each goes as bytes.
+    """
+
+    rows: int
     outputs: Mapping[str, bool]
     id: str | None
+    inputs: Sequence[Input]
+    binary: memoryview
 
     @property
     def explain(self) -> bool:
@@ -154,6 +162,7 @@ class InferError(msgspec.Struct, frozen=True):
 
 
 _request_decoder = msgspec.json.Decoder(_Request)
+_parameters_decoder = msgspec.json.Decoder(_Parameters | None)
 _encoder = msgspec.json.Encoder()
 
 
@@ -212,7 +221,7 @@ class Protocol:
             )
 
     def read(self, body: bytes, json_size: str | None) -> Inference:
-        """Read an inference request; whether the model takes its values shows when they are scored.
+        """Read an inference request, but for its tensors.
 
         Parameters
         ----------
@@ -224,18 +233,30 @@ class Protocol:
         Raises
         ------
         InferenceError
-            Naming the tensor that is wrong, and what is allowed.
+            Naming what is wrong, and what is allowed.
         """
         header, binary = _split(body, json_size)
         try:
             request = _request_decoder.decode(header)
         except (ValueError, RecursionError) as error:  # msgspec raises RecursionError for deep nesting
             raise InferenceError(f"not an inference request: {error}") from None
+        _refuse_repeated(header)
         outputs = self._wanted(request)
-        tensors = _tensors(request.inputs, binary)
-        _refuse_repeated(header, request)
-        rows = self._rows(tensors)
-        return Inference(rows, outputs, request.id)
+        for tensor in request.inputs:
+            check(tensor)
+        if not request.inputs:
+            raise self._wrong_inputs([])
+        return Inference(request.inputs[0].shape[0], outputs, request.id, request.inputs, binary)
+
+    def matrix(self, inference: Inference) -> Matrix:
+        """Read a request's tensors; whether the model takes their values shows when they are scored.
+
+        Raises
+        ------
+        InferenceError
+            Naming the tensor that is wrong, and what is allowed.
+        """
+        return self._rows(_tensors(inference.inputs, inference.binary))
 
     def _wanted(self, request: _Request) -> dict[str, bool]:
         """Give the outputs to return, and whether each goes as binary data."""
@@ -273,12 +294,7 @@ class Protocol:
                 )
             return Matrix(values, shape[0])
         if tensors.keys() != set(self._names):
-            unknown = sorted(set(tensors) - set(self._names))
-            missing = [name for name in self._names if name not in tensors]
-            raise InferenceError(
-                "inputs must be one matrix of all features or one for each feature; "
-                f"unknown: {quote(unknown)}, missing: {missing}"
-            )
+            raise self._wrong_inputs(tensors)
         shapes = [tensors[name][0] for name in self._names]
         n_rows = shapes[0][0]
         if any(shape[0] != n_rows or shape[1:] not in ([], [1]) for shape in shapes):
@@ -288,6 +304,14 @@ class Protocol:
             values = tensors[rule.name][1]
             matrix[column::width] = _encoded(rule, values) if isinstance(values, list) else values
         return Matrix(matrix, n_rows)
+
+    def _wrong_inputs(self, given: Collection[str]) -> InferenceError:
+        unknown = sorted(set(given) - set(self._names))
+        missing = [name for name in self._names if name not in given]
+        return InferenceError(
+            "inputs must be one matrix of all features or one for each feature; "
+            f"unknown: {quote(unknown)}, missing: {missing}"
+        )
 
     def bytes_per_row(self, inference: Inference) -> int:
         """Tell how long a row's share of the answer is at most, as it stands in the front's response."""
@@ -316,7 +340,7 @@ class Protocol:
             known, values = self.outputs[name], getattr(scores, name).data
             if name == "label":
                 values = [self._labels[place] for place in values]
-            shape = [inference.rows.rows, *known.shape[1:]]
+            shape = [inference.rows, *known.shape[1:]]
             if as_binary:
                 chunks.append(write_bytes(known.datatype, values))
                 parameters = {"binary_data_size": len(chunks[-1])}
@@ -356,50 +380,32 @@ def _parameters(text: msgspec.Raw, owner: str) -> _Parameters:
     if len(memoryview(text)) > _MAX_PARAMETERS:
         raise InferenceError(f"parameters of {owner} are longer than {_MAX_PARAMETERS} bytes")
     try:
-        given = json.loads(bytes(text), object_pairs_hook=_once)
-        return msgspec.convert(given, _Parameters | None) or _Parameters()
+        return _parameters_decoder.decode(text) or _Parameters()
     except (ValueError, RecursionError) as error:
         raise InferenceError(f"parameters of {owner} are wrong: {error}") from None
 
 
-def _refuse_repeated(header: bytes, request: _Request) -> None:
-    """Refuse names that are given twice: which of the two counts, each JSON reader decides for itself."""
-    strings = 1 + (request.outputs is not None)
-    strings += 2 * sum(value is not None for value in (request.id, request.model_name, request.model_version))
-    quotes = _quotes(request.parameters)
-    for output in request.outputs or ():
-        strings += 2
-        quotes += _quotes(output.parameters)
-    for tensor in request.inputs:
-        strings += 5
-        quotes += _quotes(tensor.parameters) + _quotes(tensor.data)
-    # msgspec keeps the last of repeated names, so that more strings than it gave betray them, where none holds a quote.
-    if b"\\" in header or header.count(b'"') != 2 * strings + quotes:
-        try:
-            json.loads(header, object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            raise InferenceError(f"not an inference request: {error}") from None
+def _refuse_repeated(header: bytes) -> None:
+    """Refuse names that an object has twice: which of the two counts, each JSON reader decides for itself."""
+    open_objects: list[set[str]] = []
+    for token in _TOKENS.finditer(header):
+        if token[0] == b"{":
+            open_objects.append(set())
+        elif token[0] == b"}":
+            open_objects.pop()
+        elif token["colon"]:
+            name = json.loads(token["text"])
+            if name in open_objects[-1]:
+                raise InferenceError(f"not an inference request: {quote(name)} is given more than once")
+            open_objects[-1].add(name)
 
 
-def _quotes(member: msgspec.Raw) -> int:
-    """Count the quotes of a member, with those of its name."""
-    return 0 if member == NULL else 2 + bytes(member).count(b'"')
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in given if names.count(name) > 1)
-        raise InferenceError(f"{quote(repeated)} is given more than once")
-    return given
-
-
-def _tensors(inputs: list[Input], binary: memoryview) -> dict[str, tuple[list[int], array[float] | list[str | None]]]:
+def _tensors(
+    inputs: Sequence[Input], binary: memoryview
+) -> dict[str, tuple[list[int], array[float] | list[str | None]]]:
     """Give each input's shape and values by its name."""
     tensors: dict[str, tuple[list[int], array[float] | list[str | None]]] = {}
     for tensor in inputs:
-        check(tensor)
         if tensor.name in tensors:
             raise InferenceError(f"input {quote(tensor.name)} is given twice")
         size = _parameters(tensor.parameters, f"input {quote(tensor.name)}").binary_data_size

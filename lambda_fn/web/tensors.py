@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Sequence
 from itertools import chain
 from math import nan, prod
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -67,22 +67,14 @@ class InferOutput(msgspec.Struct, frozen=True):
     data: list[bool | int | float | str] | UnsetType = UNSET
 
 
-class _Reader(NamedTuple):
-    """Decoders of flat data, and of rows."""
+# A row of nested data, and whether another follows.
+_ROW = re.compile(rb'\s*(\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+")*+\])\s*([,\]])')
 
-    flat: Any
-    rows: Any
-
-
-def _reader(value: Any) -> _Reader:
-    # An empty row fits no shape, but a body of nothing else would fill the memory.
-    rows = list[Annotated[list[value], msgspec.Meta(min_length=1)]]
-    return _Reader(msgspec.json.Decoder(list[value]), msgspec.json.Decoder(rows))
-
-
-_numbers = _reader(float | None)
-_booleans = _reader(bool | float | None)
-_texts = _reader(str | None)
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "BYTES": msgspec.json.Decoder(list[str | None]),
+    "BOOL": msgspec.json.Decoder(list[bool | float | None]),
+}
+_numbers = msgspec.json.Decoder(list[float | None])
 
 
 def check(tensor: Input) -> None:
@@ -105,21 +97,32 @@ def read_json(tensor: Input) -> array[float] | list[str | None]:
     """
     if tensor.data == NULL:
         raise InferenceError(f"input {quote(tensor.name)} has neither data nor binary_data_size")
-    reader = {"BYTES": _texts, "BOOL": _booleans}.get(tensor.datatype, _numbers)
+    decoder = _DECODERS.get(tensor.datatype, _numbers)
     try:
-        if not _NESTED.match(memoryview(tensor.data)):
-            values = reader.flat.decode(tensor.data)
-            fits = len(values) == prod(tensor.shape)
+        if _NESTED.match(memoryview(tensor.data)):
+            values = _values_of_rows(tensor, decoder)
         else:
-            rows = reader.rows.decode(tensor.data)
-            values = list(chain.from_iterable(rows))
-            width = tensor.shape[-1]
-            fits = [len(rows), width] == tensor.shape and all(len(row) == width for row in rows)
+            values = decoder.decode(tensor.data)
     except (ValueError, RecursionError) as error:
         raise InferenceError(f"data of input {quote(tensor.name)} are not all {tensor.datatype}: {error}") from None
-    if not fits:
+    if len(values) != prod(tensor.shape):
         raise InferenceError(f"data of input {quote(tensor.name)} don't fill its shape {tensor.shape}, flat or nested")
     return values if tensor.datatype == "BYTES" else _rounded(tensor, values)
+
+
+def _values_of_rows(tensor: Input, decoder: msgspec.json.Decoder[Any]) -> list[Any]:
+    """Read nested data row by row, as far as they fit the shape: all rows at once could fill the memory with lists."""
+    text, place, more = memoryview(tensor.data), 1, b","
+    values: list[Any] = []
+    for _ in range(tensor.shape[0] if len(tensor.shape) == 2 else 0):
+        row = _ROW.match(text, place)
+        if more != b"," or not row:
+            return []
+        values += (read := decoder.decode(row[1]))
+        if len(read) != tensor.shape[1]:
+            return []
+        place, more = row.end(), row[2]
+    return values if more == b"]" else []
 
 
 def _rounded(tensor: Input, values: list[float | None]) -> array[float]:

@@ -1,6 +1,8 @@
 import base64
 import json
 import struct
+import subprocess
+import sys
 import tomllib
 from math import nan
 from pathlib import Path
@@ -42,7 +44,7 @@ def ask(protocol, service):
     def ask(request, binary=None):
         header = request if isinstance(request, bytes) else json.dumps(request).encode()
         inference = protocol.read(header + (binary or b""), None if binary is None else str(len(header)))
-        return protocol.write(inference, service.score(inference.rows, 0.0, explain=inference.explain))
+        return protocol.write(inference, service.score(protocol.matrix(inference), 0.0, explain=inference.explain))
 
     return ask
 
@@ -203,8 +205,15 @@ def test_bytes_can_smuggle_no_illegal_number(client, model, X, value, datatype):
         ({"shape": [1] * 100_000}, r"shape \[1, 1, .*\.\.\. of input"),
         ({"name": "x" * 1_000_000, "shape": [72]}, r"input 'x{99}\.\.\. has shape"),
         ({"data": [[1.0], [1.0, 2.0]]}, "don't fill its shape"),
-        ({"data": [[]] * 72}, "length >= 1"),
-        ({"data": [[[1.0]]]}, "are not all FP64"),
+        ({"data": [[]] * 72}, "don't fill its shape"),
+        ({"data": [[[1.0]]]}, "don't fill its shape"),
+        ({"data": [[1.0] * 24] * 2 + [[1.0] * 23]}, "don't fill its shape"),
+        ({"data": [[1.0] * 24] * 4}, "don't fill its shape"),
+        ({"data": [[1.0] * 24] * 2}, "don't fill its shape"),
+        ({"data": [[1.0] * 24] * 2 + [1.0] * 24}, "don't fill its shape"),
+        ({"data": [[1.0] * 24] * 3 + [1.0]}, "don't fill its shape"),
+        ({"data": [[1.0] * 24] * 2 + [["]"] * 24]}, "are not all FP64: Expected `float | null`, got `str`"),
+        ({"data": [[1.0] * 24] * 2 + [[{"a": []}] * 24]}, "don't fill its shape"),
         ({"data": [True]}, r"are not all FP64: .*bool.*\[0\]"),
         ({"data": ["1"]}, "str"),
         ({"data": None}, "neither data nor binary_data_size"),
@@ -291,6 +300,52 @@ def test_columns_of_unequal_length_are_refused(ask, model, X):
 def test_surplus_bytes_are_refused(ask, X):
     with pytest.raises(InferenceError, match="3 bytes follow the JSON that belong to no input"):
         ask({"inputs": [tensor(X)]}, b"abc")
+
+
+def test_texts_of_nested_data_may_hold_anything(any_model):
+    odd = ['a "quoted" one', "], [", "\\", "{}", "ü\u2028"]
+    inputs = columns_of(any_model, [linear_models.ROW] * 5)
+    inputs[4] |= {"shape": [5, 1], "data": [[text] for text in odd]}
+
+    protocol = Protocol(any_model.card)
+    rows = protocol.matrix(protocol.read(json.dumps({"inputs": inputs}).encode(), None))
+
+    assert rows.values[4::6].tolist() == [-1.0] * 5
+
+
+HOSTILE = {
+    "flat": ("0,", [125_000, 24], "FP64"),
+    "rows of one": ("[0],", [1_572_000, 1], "FP64"),
+    "rows of none": ("[],", [1, 1], "FP64"),
+    "deep": ("[[[[]]]],", [1, 1], "FP64"),
+    "texts": ('"",', [2_000_000], "BYTES"),
+    "rows of texts": ('["a"],', [1_000_000, 1], "BYTES"),
+}
+MEMORY = r"""
+import json, re, sys
+from pathlib import Path
+from lambda_fn.model import Model
+from lambda_fn.web.open_inference import Protocol
+protocol = Protocol(Model(Path(sys.argv[1])).card)
+part, shape, datatype = json.loads(sys.argv[2])
+head = '{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":[' % (shape, datatype)
+body = (head + part * ((6_291_000 - len(head)) // len(part)) + part[:-1] + "]}]}").encode()
+try:
+    protocol.matrix(protocol.read(body, None))
+except ValueError:
+    print(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from Linux's /proc")
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_body_leaves_room_in_the_smallest_function(model_path, hostile):
+    """Of 256 MB, the event and what else the function holds take some 70."""
+    command = [sys.executable, "-c", MEMORY, model_path, json.dumps(hostile)]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert int(ran.stdout) < 200
 
 
 @pytest.mark.parametrize("json_size", ["-1", "1e3", "x", "", "9999999", "²", "9" * 5_000])
@@ -491,7 +546,8 @@ def test_damaged_texts_are_refused(any_model, data):
     header = json.dumps({"inputs": inputs}).encode()
 
     with pytest.raises(InferenceError, match="are not 2 texts in UTF-8, each after its length as 4 bytes"):
-        Protocol(any_model.card).read(header + data, str(len(header)))
+        protocol = Protocol(any_model.card)
+        protocol.matrix(protocol.read(header + data, str(len(header))))
 
 
 def test_model_without_families_has_no_contributions(any_model):
