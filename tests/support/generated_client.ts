@@ -3,6 +3,7 @@ import { client } from "./client/client.gen";
 import { modelInfer, modelMetadata, predict } from "./client/sdk.gen";
 import type { Instance } from "./client/types.gen";
 
+declare const process: { argv: string[] };
 const [url, name, table] = process.argv.slice(2) as [string, "credit-card-default", string];
 const instances = JSON.parse(table) as Instance[];
 client.setConfig({ baseUrl: url });

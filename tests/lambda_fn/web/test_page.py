@@ -1,9 +1,12 @@
 import base64
+import copy
+import csv
 import hashlib
 import json
 import re
 import shutil
 import subprocess
+from array import array
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from urllib.error import HTTPError
@@ -11,13 +14,17 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import msgspec
+import numpy as np
 import pytest
 
 import gateway
-from lambda_fn.metadata import METADATA_KEY, Code, Feature
-from lambda_fn.page import render
-from lambda_fn.sample import sample_row
-from lambda_fn.schema import Schema
+from lambda_fn.card import Code
+from lambda_fn.features import Matrix, Rule, example_row
+from lambda_fn.service import Service
+from lambda_fn.settings import read_settings
+from lambda_fn.web.api import Api
+from lambda_fn.web.page import render
+from peers import node_modules
 
 HOSTILE = "</script><script>alert(1)</script><!--<b> \"quoted\" 'quoted' & @@CARD@@ @@TITLE@@ $& \u2028 ünï 信用 🙂"
 HOSTILE += " " + "long" * 30
@@ -80,35 +87,11 @@ def with_odd_content(card):
     return msgspec.structs.replace(card, name="odd & <b>", description=HOSTILE, features=features, families=families)
 
 
-def feature(**properties):
-    return Feature(
-        **{
-            "name": "x",
-            "title": "X",
-            "description": "",
-            "kind": "number",
-            "family": "f",
-            "reason": "",
-            "minimum": 0.0,
-            "maximum": 1.0,
-            "training_minimum": 0.0,
-            "training_maximum": 1.0,
-        }
-        | properties
-    )
-
-
-def card_of(card, one, reference):
-    return msgspec.structs.replace(
-        card, features=(one,), reference=msgspec.structs.replace(card.reference, profile=(reference,))
-    )
-
-
 def test_page_holds_the_cards_facts(model):
     card = Parsed(render(model.card).body).card()
 
     assert card["version"] == model.card.version
-    assert card["threshold"]["value"] == model.card.threshold.value
+    assert card["decision"]["threshold"] == model.card.decision.threshold
     assert [feature["name"] for feature in card["features"]] == [feature.name for feature in model.card.features]
     assert card["reference"] == list(model.card.reference.profile)
 
@@ -117,7 +100,10 @@ def test_page_refers_to_nothing_outside_itself(model):
     page = Parsed(render(model.card).body)
 
     addresses = [value for name, value in page.attributes if name in ("src", "href", "action", "srcset")]
-    assert [address for address in addresses if not address.startswith("data:")] == ["openapi.json"]
+    assert [address for address in addresses if not address.startswith("data:")] == [
+        "card.json",
+        "openapi.json",
+    ]
     assert not re.search(r"url\(|@import", page.texts("style")[0])
 
 
@@ -144,41 +130,21 @@ def test_odd_content_stays_text(model):
     assert page.card()["sample"].keys() == {feature.name for feature in card.features}
 
 
-def test_page_is_served_under_its_policy(load_handler, model, context):
-    event = {
-        "version": "2.0",
-        "rawPath": "/",
-        "headers": {},
-        "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-    }
-
-    response = load_handler("http_api").handler(event, context)
+def test_page_is_served_under_its_policy(client, model):
+    response = client.send("GET", "/")
 
     assert response["headers"]["content-security-policy"] == render(model.card).policy
     assert response["body"].encode() == render(model.card).body
 
 
-@pytest.mark.parametrize(
-    ("one", "reference", "expected"),
-    [
-        (feature(), 0.2, 0.4),
-        (feature(maximum=0.3), 0.2, 0.3),
-        (feature(training_minimum=-1e9, minimum=-1e9, maximum=-5e8, training_maximum=-6e8), -8e8, -7.5e8),
-        (feature(minimum=0.01234, maximum=0.01235, training_maximum=0.01235), 0.01234, 0.01234),
-        (feature(kind="integer", minimum=0.5, maximum=9.0, training_maximum=0.6), 0.5, 1),
-        (feature(kind="integer", minimum=1001.0, maximum=1003.0, training_maximum=1003.0), 1001.0, 1001),
-        (feature(kind="integer", maximum=3e38, training_maximum=3e38), 0.0, 7.5e37),
-        (feature(kind="code", codes=(Code(-3, "a"), Code(40, "b")), training_maximum=40.0), -3.0, -3),
-    ],
-)
-def test_sample_row_is_legal(model, one, reference, expected):
-    card = card_of(model.card, one, reference)
+def test_page_of_every_task_shows_what_its_clients_would_send(any_model):
+    card = Parsed(render(any_model.card).body).card()
 
-    sample = sample_row(card)
-
-    assert sample == {"x": pytest.approx(expected)}
-    assert Schema(card).rules[0].holds(sample["x"])
-    assert render(card).body
+    rules = {feature.name: Rule(feature) for feature in any_model.card.features}
+    assert card["sample"] == example_row(any_model.card)
+    for name, value in card["sample"].items():
+        rules[name].read(value)
+    assert card["reference"] == [1000.0, 2, 1, "Graz", None, False]
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------
@@ -206,8 +172,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def url(load_handler):
-    with gateway.serve(load_handler("http_api").handler) as url:
+def url(api):
+    with gateway.serve(api.handle) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def any_url(any_api):
+    with gateway.serve(any_api.handle) as url:
         yield url
 
 
@@ -230,7 +202,7 @@ def opened(browser, url, **options):
 
 
 def shown(page):
-    return float(page.locator("#probability").inner_text())
+    return float(page.locator("data").first.get_attribute("value"))
 
 
 def score(page):
@@ -242,11 +214,13 @@ def score(page):
 @pytest.mark.e2e
 def test_sample_is_filled_in_and_scored(browser, url, model):
     with opened(browser, url) as page:
-        (prediction,) = post(url, json.dumps({"instances": [sample_row(model.card)]}))["predictions"]
+        (prediction,) = post(url, json.dumps({"instances": [example_row(model.card)]}))["predictions"]
 
         assert shown(page) == prediction["probability"]
         assert page.locator("#percent").text_content() == f"{100 * prediction['probability']:.1f} %"
-        assert page.locator("#verdict").inner_text() == model.card.target.labels[prediction["label"]].capitalize()
+        assert (
+            page.locator("#verdict").inner_text() == model.card.target.classes[prediction["label"]].meaning.capitalize()
+        )
 
 
 @pytest.mark.e2e
@@ -274,6 +248,7 @@ def test_every_feature_has_a_field_with_its_meaning_and_range(browser, url, mode
 def test_keyboard_alone_fills_and_scores(browser, url):
     with opened(browser, url) as page:
         before = shown(page)
+        page.get_by_role("link", name="Its model card").focus()
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.name") == "pay_0"
         page.keyboard.type("-1")
@@ -284,27 +259,42 @@ def test_keyboard_alone_fills_and_scores(browser, url):
             page.keyboard.press("Enter")
 
         (prediction,) = response.value.json()["predictions"]
-        page.wait_for_function("before => +document.querySelector('#probability').textContent !== before", arg=before)
+        page.wait_for_function("before => +document.querySelector('data').value !== before", arg=before)
         row = json.loads(response.value.request.post_data)["instances"][0]
         assert (row["pay_0"], row["limit_balance"]) == (-1, 480_000)
         assert shown(page) == prediction["probability"]
 
 
 @pytest.mark.e2e
-def test_reasons_lead_from_the_reference_to_the_score(browser, url, model):
+def test_decision_is_explained(browser, url, model):
     with opened(browser, url) as page:
-        answer = post(url, json.dumps({"instances": [sample_row(model.card)], "explain": True}))
+        told = page.locator("#because").inner_text()
+
+        assert f"which reaches the threshold of {100 * model.card.decision.threshold:.1f} %" in told
+        assert model.card.decision.method in told
+
+
+@pytest.mark.e2e
+def test_factors_lead_from_the_reference_to_the_score(browser, url, model, rows):
+    """Those that raise it, as the API gives them, and those that lower it."""
+    some = Matrix(array("d", rows[:50].to_numpy(float).ravel()), 50)
+    contributions = np.reshape(model.score(some, explain=True).contributions.data, (50, -1))
+    mixed = int(np.argmax(np.minimum(contributions.max(axis=1), -contributions.min(axis=1))))
+    with opened(browser, url) as page:
+        page.evaluate("row => fill(row)", rows.iloc[mixed].to_dict())
+        score(page)
+        answer = post(url, page.locator("#request").text_content())
         (prediction,) = answer["predictions"]
         rows = page.locator("#reasons > li")
         points = [float(text.replace("−", "-").rstrip(" %")) for text in page.locator(".points").all_inner_texts()]
 
         reasons = prediction["reasons"]
-        assert rows.count() == len(reasons) + 3
         for row, reason in zip(rows.all()[1:], reasons, strict=False):
             assert reason["reason"] in row.inner_text()
             assert ("protected" in row.inner_text()) is reason.get("protected", False)
-        assert points[0] == round(100 * model.card.reference_probability, 1)
+        assert points[0] == round(100 * model.card.reference_scores[0], 1)
         assert points[1 : 1 + len(reasons)] == [round(100 * reason["contribution"], 1) for reason in reasons]
+        assert min(points[1:-1]) < 0 < max(points[1:-1])
         assert sum(points[:-1]) == pytest.approx(points[-1], abs=0.05 * len(points))
 
 
@@ -332,6 +322,39 @@ def test_wrong_value_is_shown_at_its_field_and_nowhere_else(browser, url, value)
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("170,000", 170_000),
+        ("1,700,000.5", 1_700_000.5),
+        ("−8,713", -8_713),
+        ("\u22125", -5),
+        ("+7", 7),
+        ("1e3", 1_000),
+        (".5", 0.5),
+        ("17,00", "17,00"),
+        ("1,5", "1,5"),
+        ("−", "−"),
+    ],
+)
+def test_numbers_are_read_as_the_page_writes_them(browser, url, typed, sent):
+    with opened(browser, url) as page:
+        page.locator('[name="bill_amt_1"]').fill(typed)
+
+        assert json.loads(page.locator("#request").text_content())["instances"][0]["bill_amt_1"] == sent
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0, "0.0"), (1, "100.0"), (0.25, "25.0"), (0.00034, "0.034"), (0.99966, "99.966"), (0.01, "1.0")],
+)
+def test_percentages_have_sensible_digits(browser, url, share, shown):
+    with opened(browser, url) as page:
+        assert page.evaluate("share => percent(share)", share) == shown
+
+
+@pytest.mark.e2e
 def test_changed_form_marks_the_shown_score_as_old(browser, url):
     with opened(browser, url) as page:
         assert not page.locator("#stale").is_visible()
@@ -350,6 +373,8 @@ def test_value_outside_the_training_range_is_marked(browser, url):
         score(page)
 
         assert page.locator(".outside:visible").inner_text().startswith("Outside the training range")
+        beside_the_score = page.locator("#result #outside").inner_text()
+        assert "Less sure" in beside_the_score and "Age (119 years, trained on " in beside_the_score
 
 
 @pytest.mark.e2e
@@ -411,16 +436,149 @@ def test_focused_field_is_not_hidden_by_the_buttons(browser, url):
 
 
 @pytest.mark.e2e
-def test_page_of_an_odd_card_scores_and_runs_nothing(browser, model, model_path, tmp_path, load_handler):
-    onnx = pytest.importorskip("onnx")
-    card = with_odd_content(model.card)
-    proto = onnx.load(model_path)
-    (entry,) = (entry for entry in proto.metadata_props if entry.key == METADATA_KEY)
-    entry.value = msgspec.json.encode(card).decode()
-    onnx.save(proto, tmp_path / "odd.onnx")
-    handler = load_handler("http_api", MODEL_PATH=str(tmp_path / "odd.onnx")).handler
+def test_every_kind_of_feature_has_its_control(browser, any_url, any_model):
+    with opened(browser, any_url) as page:
+        assert page.get_by_label("Owner").get_attribute("type") == "checkbox"
+        assert page.get_by_label("City").locator("option").all_inner_texts() == ["Graz", "Linz", 'a "quoted" one']
+        assert page.get_by_label("Grade").locator("option").all_inner_texts() == ["1: good", "2: fair", "4: bad"]
+        assert page.get_by_label("Job").get_attribute("placeholder") == "missing"
 
-    with gateway.serve(handler) as url, opened(browser, url) as page:
+        page.get_by_label("Income").fill("")
+        page.get_by_label("Job").fill("clown")
+        page.get_by_label("City").select_option('a "quoted" one')
+        page.get_by_label("Owner").check()
+        score(page)
+
+        (row,) = json.loads(page.locator("#request").text_content())["instances"]
+        assert (row["income"], row["job"], row["city"], row["owner"]) == (None, "clown", 'a "quoted" one', True)
+        (prediction,) = post(any_url, page.locator("#request").text_content())["predictions"]
+        assert "Job (clown)" in page.locator("#outside").inner_text()
+        assert page.locator("#reasons > li").count() > 2
+        if any_model.card.task == "multiclass":
+            assert shown(page) == prediction["probabilities"][prediction["label"]]
+            assert page.locator("#shares li").count() == 3
+        else:
+            assert shown(page) == next(iter(prediction.values()))
+
+
+@pytest.mark.e2e
+def test_model_card_is_linked(browser, url, model):
+    with opened(browser, url) as page:
+        href = page.get_by_role("link", name="Its model card").evaluate("link => link.href")
+
+        with urlopen(href) as answer:
+            assert json.load(answer)["version"] == model.card.version == page.locator("#version").inner_text()
+
+
+def drop(page, name, text):
+    """Drop a file onto the page, as a hand would."""
+    data = page.evaluate_handle(
+        """([name, text]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([text], name, { type: "text/csv" }));
+            return data;
+        }""",
+        [name, text],
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": data})
+
+
+def saved(page):
+    page.wait_for_selector("#save:not([hidden])")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the scores").click()
+    return list(csv.DictReader(download.value.path().read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("comma", [",", ";", "\t"])
+def test_table_is_scored_and_saved(browser, url, rows, comma):
+    table = rows[:450].assign(ID=[f"r{n}" for n in range(450)], note='a "quoted", one')
+    table.loc[table.index[[3, 444]], "age"] = 17
+
+    with opened(browser, url) as page:
+        drop(page, "clients.csv", "\ufeff" + table.to_csv(index=False, sep=comma))
+        outcomes = saved(page)
+        told = page.locator("#told").inner_text()
+
+        expected = post(url, json.dumps({"instances": rows[:450].to_dict("records")}))["predictions"]
+        assert [one["ID"] for one in outcomes] == table["ID"].tolist()
+        for place, (one, prediction) in enumerate(zip(outcomes, expected, strict=True)):
+            if place in (3, 444):
+                assert (one["probability"], one["problem"]) == ("", "age must be a whole number from 18 to 120")
+            else:
+                assert float(one["probability"]) == prediction["probability"]
+                assert (int(one["label"]), one["problem"]) == (prediction["label"], "")
+        assert "448 of 450 rows of clients.csv are scored." in told and "Not used: note." in told
+        assert "Row 4: age must be" in page.locator("#wrong-rows").inner_text()
+
+
+@pytest.mark.e2e
+def test_table_of_any_model_is_scored(browser, any_url, any_model):
+    text = 'income,rooms,grade,city,job,owner\n,3,4,"a ""quoted"" one",,true\n1e3,3,2,Graz,clown,false\n'
+
+    with opened(browser, any_url) as page:
+        drop(page, "table.csv", text)
+        outcomes = saved(page)
+
+        assert [one["problem"] for one in outcomes] == ["", ""]
+        assert [one["out_of_range"] for one in outcomes] == ["", "job"]
+        scores = {"binary": "probability", "multiclass": "probability of dog", "regression": "value"}
+        assert all(float(one[scores[any_model.card.task]]) for one in outcomes)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "table.csv holds no rows."),
+        ("age\n", "table.csv holds no rows."),
+        ("agé,x\n1,2\n", "table.csv lacks the columns age, "),
+    ],
+)
+def test_table_that_can_not_be_scored_is_told(browser, url, text, message):
+    with opened(browser, url) as page:
+        drop(page, "table.csv", text)
+        page.wait_for_selector("#told.wrong")
+
+        assert page.locator("#told").inner_text().startswith(message)
+
+
+@pytest.mark.e2e
+def test_print_shows_the_score_and_what_it_is_of_and_no_buttons(browser, url):
+    with opened(browser, url, color_scheme="dark") as page:
+        page.emulate_media(media="print")
+
+        assert page.locator("#result").is_visible() and page.locator("#why").is_visible()
+        assert page.get_by_label("Age").is_visible()
+        assert page.locator("button:visible").count() == 0
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1366, 390])
+def test_axe_finds_nothing(browser, url, any_url, scheme, width):
+    axe = (node_modules("axe-core@4.14.1") / "axe-core/axe.min.js").read_text()
+    for address in (url, any_url):
+        # The page's own policy would not let the checker's script in.
+        options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme, "bypass_csp": True}
+        with opened(browser, address, **options) as page:
+            for prepare in (lambda: None, lambda: page.locator("input").first.fill("x"), lambda: score(page)):
+                prepare()
+                page.wait_for_timeout(400)  # for the gauge to come to rest
+                page.evaluate(axe)
+                violations = page.evaluate("axe.run().then(found => found.violations)")
+                assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+
+
+@pytest.mark.e2e
+def test_page_of_an_odd_card_scores_and_runs_nothing(browser, model, service):
+    model = copy.copy(model)
+    model.card = with_odd_content(model.card)
+    api = Api(Service(model, read_settings({}), service.log))
+
+    with gateway.serve(api.handle) as url, opened(browser, url) as page:
         page.on("dialog", lambda dialog: pytest.fail("the card's text ran as a script"))
         assert page.locator("h1").text_content() == HOSTILE
         assert page.locator("fieldset b").count() == 0
