@@ -53,7 +53,7 @@ def handler(event: Any, context: Any) -> Any:
     if is_ping(event):
         return []
     _service.log.start_invocation(None, context)
-    if isinstance(event, dict) and "FirstRow" in event:
+    if isinstance(event, dict) and isinstance(event.get("FirstRow"), dict):
         return _fault(event["FirstRow"])
     if not isinstance(event, dict) or not isinstance(event.get("Items"), list):
         raise UnknownEvent(event, _KNOWN)

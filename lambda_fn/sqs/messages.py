@@ -12,8 +12,7 @@ SOURCE = "aws:sqs"
 _KNOWN = "SQS's events, as Lambda's own event source hands them over"
 # An event of EventBridge may come by way of SNS. Nobody's envelope is in another of its own kind.
 _MAX_ENVELOPES = 2
-# SQS keeps a deduplication id for 300 seconds. The rest is for the call (seconds of waiting, and of being on its way)
-# and for what two clocks of AWS may differ by.
+# Of the 300 that SQS keeps a deduplication id for; `lambda_fn.sqs.results` says what the rest is for.
 SAFE_SECONDS = 280
 
 
@@ -37,13 +36,7 @@ class Message(NamedTuple):
 
     @property
     def latest(self) -> float | None:
-        """Until when an outcome may be sent (seconds since 1970); None where any time will do.
-
-        The results queue drops a second outcome that comes within 300 seconds of the first. No attempt can have sent
-        one before the message was first received, so that whatever is sent within 300 seconds of that is dropped if
-        it must be. Later than that nothing is sent: an earlier attempt, stopped before it could report what it had
-        sent, may have succeeded. Of the first receive this can't be, however long Lambda held the message.
-        """
+        """Until when an outcome may be sent (seconds since 1970), lest there be two; None where any time will do."""
         if self.receives == 1 or self.first_received is None:
             return None
         return self.first_received + SAFE_SECONDS

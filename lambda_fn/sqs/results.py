@@ -2,11 +2,17 @@
 
 Two promises hold here, and why:
 
-- *Never two outcomes of a message.* Its id is the deduplication id, so that for 300 seconds from the first outcome that
-  SQS took, it drops any other. `Outcome.latest` lies within these for every attempt (`Message.latest` says why); a call
-  is not begun after it.
+- *Never two outcomes of a message.* Its id is the deduplication id: for 300 seconds from the first outcome that SQS
+  took, it drops any other with that id. Let F be when SQS first handed the message out, by its own clock
+  (``ApproximateFirstReceiveTimestamp``). No outcome was taken before F, so one that is taken before F + 300 s is
+  dropped if there was another. A call is begun until F + 280 s, by this machine's clock (`Message.latest`). The 20
+  seconds between are for the call (2 seconds until it is given up; it may still arrive) and for the difference of two
+  clocks, which Amazon's time service holds far below a second. After that nothing is sent: an attempt that was stopped
+  before it could report may have sent an outcome that SQS no longer remembers. Only the first receive has no attempt
+  before it, and its outcome is sent at any time.
 - *None lost without a trace.* What SQS has not confirmed is reported, so that the message stays in its queue: it is
-  tried again, or moves to the dead-letter queue.
+  tried again, or moves to the dead-letter queue. One may lie there and have its outcome. Moved back, it is a new
+  message to SQS, with a new id: its second outcome would be told apart by nothing but what the client put into it.
 """
 
 import time

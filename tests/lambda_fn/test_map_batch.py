@@ -9,6 +9,7 @@ import pytest
 from lambda_fn.events import UnknownEvent
 from lambda_fn.faults import BatchError
 from lambda_fn.table import WrongNamesError
+from linear_models import CLASSES, ROW, linear_model
 
 MAX_STATE_BYTES = 262_144  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 ATOL = 1e-12
@@ -212,5 +213,33 @@ def test_metrics_count_rows_scored_and_refused(score, instances, capsys):
 def test_sample_event_is_answered(module, context):
     outcomes = module.handler(json.loads(Path("tests/events/map_batch.json").read_text(encoding="utf-8")), context)
 
-    assert [outcome["ID"] for outcome in outcomes] == ["242", "243", "244"]
+    assert [(outcome["place"], outcome["ID"]) for outcome in outcomes] == [(241, "242"), (242, "243"), (243, "244")]
     assert ["probability" in outcome for outcome in outcomes] == [True, True, False]
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_every_kind_of_feature_is_read_from_a_table(task, load_handler, context, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(linear_model(task))
+    handler = load_handler("map_batch", MODEL_PATH=str(tmp_path / "model.onnx")).handler
+    cells = {"income": " +1.5e3 ", "rooms": "3", "grade": "4", "city": "Linz", "job": "", "owner": "True"}
+
+    row, same, unknown, wrong, *empty = handler(
+        {
+            "Items": [
+                ROW | {"income": 1500},
+                cells,
+                cells | {"job": "welder"},
+                cells | {"city": "Wien"},
+                cells | {"income": ""},
+                cells | {"rooms": ""},
+            ]
+        },
+        context,
+    )
+
+    score = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}[task]
+    assert row[score] == same[score]
+    assert score in unknown
+    assert [fault["pointer"] for fault in wrong["errors"]] == ["/city"]
+    assert score in empty[0]
+    assert empty[1]["errors"][0]["detail"].startswith("is empty: must be a whole number")
