@@ -17,6 +17,8 @@ from export.ordered import from_key, middle
 from export.refusal import NotFoldable
 from export.table import Table
 
+# Rows on which it is tried out what hangs on what.
+_TRIED_ROWS = 16
 # Numbers in a transformed table that is made at once: 64 MB.
 _CELLS = 8_000_000
 
@@ -96,6 +98,7 @@ class Asked:
         width = self.rows(self._reference[None, :]).shape[1]
         if width != len(stage.raw):
             raise NotFoldable(f"the steps make {width} columns, where {len(stage.raw)} were expected")
+        self._try_out()
         if casts_to == "float32":
             self._leave_out_infinite()
         self.two_gaps = self._two_gaps()
@@ -321,6 +324,27 @@ class Asked:
                 good, bad = (between, bad) if takes(float(domain.values(np.array([between]))[0])) else (good, between)
             ends.append(good)
         return replace(domain, low=ends[0], high=ends[1], may_lack=may_lack)
+
+    def _try_out(self) -> None:
+        """Try on rows whether each column hangs on its one raw column alone, as its steps are known for."""
+        n, rng = _TRIED_ROWS, np.random.default_rng(0)
+        drawn = []
+        for feature, domain in zip(self.table.features, self.domains, strict=True):
+            low, high = feature.training_minimum, feature.training_maximum
+            values = rng.uniform(low, high, n) if domain.listed is None else rng.choice(domain.listed, n)
+            values = np.rint(values) if domain.is_whole else values
+            drawn.append(np.where(domain.may_lack & (rng.random(n) < 0.3), np.nan, values))
+        together = np.column_stack(drawn)
+        n_features = len(drawn)
+        alone = np.repeat(self._reference[None, :], n * n_features, axis=0)
+        place = np.repeat(np.arange(n_features), n)
+        alone[np.arange(len(alone)), place] = together.T.ravel()
+        one_by_one = self.rows(alone).reshape(n_features, n, -1)[self.stage.raw, :, np.arange(len(self.stage.raw))].T
+        # A function may round a long column's values otherwise than a short one's.
+        same = np.isclose(self.rows(together), one_by_one, rtol=1e-12, atol=0.0, equal_nan=True).all(axis=0)
+        if not same.all():
+            name = self.table.features[self.stage.raw[int(np.argmin(same))]].name
+            raise NotFoldable(f"what the steps make of the column {name!r} hangs on other columns, too")
 
     def _leave_out_infinite(self) -> None:
         """Narrow the domains of numbers to what float32 holds when it comes to the trees."""
