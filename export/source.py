@@ -48,10 +48,13 @@ class Source:
         self.classes = _plain(getattr(fitted, "classes_", ()))
         names = getattr(fitted, "feature_names_in_", None)
         self.names = None if names is None else [str(name) for name in names]
-        if not ((is_classifier(fitted) and hasattr(fitted, "predict_proba")) or is_regressor(fitted)):
+        predicts = (
+            bool(self.classes and hasattr(fitted, "predict_proba")) if is_classifier(fitted) else is_regressor(fitted)
+        )
+        if not predicts or not hasattr(fitted, "n_features_in_"):
             raise CardError(
-                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no regressor (alone, or as "
-                "the last step of a Pipeline)"
+                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted regressor (alone, "
+                "or as the last step of a Pipeline)"
             )
         self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
 
