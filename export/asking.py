@@ -17,6 +17,8 @@ from export.ordered import from_key, middle
 from export.refusal import NotFoldable
 from export.table import Table
 
+# Rows on which it is tried out what hangs on what.
+_TRIED_ROWS = 16
 # Numbers in a transformed table that is made at once: 64 MB.
 _CELLS = 8_000_000
 
@@ -58,11 +60,13 @@ class Asked:
         In order; none for the raw table itself.
     table : Table
         Makes frames as the first step takes them.
+    casts_to : {"float32", "float64"}
+        What the trees cast their columns to; they refuse numbers that become infinite.
 
     Attributes
     ----------
     domains : list of Domain
-        What each raw column may hold, without the values that the steps themselves refuse.
+        What each raw column may hold, without the values that the steps, or the trees, refuse.
     stage : Stage
         The table behind the last step: ``stage.raw`` holds the raw column of each of its columns.
     two_gaps : tuple of int
@@ -74,7 +78,7 @@ class Asked:
         Where a step mixes columns, or may, or refuses what the card allows.
     """
 
-    def __init__(self, steps: Sequence[Any], table: Table) -> None:
+    def __init__(self, steps: Sequence[Any], table: Table, casts_to: str = "float64") -> None:
         self.table = table
         self.domains = [domain_of(feature) for feature in table.features]
         self._reference = np.array([feature.training_minimum for feature in table.features])
@@ -94,13 +98,22 @@ class Asked:
         width = self.rows(self._reference[None, :]).shape[1]
         if width != len(stage.raw):
             raise NotFoldable(f"the steps make {width} columns, where {len(stage.raw)} were expected")
+        self._try_out()
+        if casts_to == "float32":
+            self._leave_out_infinite()
         self.two_gaps = self._two_gaps()
 
-    def rows(self, X: NDArray[np.float64], stage: Stage | None = None, other_gap: bool = False) -> NDArray[np.float64]:
+    def rows(
+        self,
+        X: NDArray[np.float64],
+        stage: Stage | None = None,
+        columns: NDArray[np.int64] | None = None,
+        other_gap: bool = False,
+    ) -> NDArray[np.float64]:
         """Transform tensor rows, shape (n, n_features), as far as a stage: shape (n, n_columns)."""
         stage = stage or self.stage
         size = max(1, _CELLS // max(1, len(stage.raw), len(self.domains)))
-        parts = [stage.ask(self.table.frame(X[at : at + size], other_gap)) for at in range(0, len(X), size)]
+        parts = [stage.ask(self.table.frame(X[at : at + size], other_gap), columns) for at in range(0, len(X), size)]
         return np.concatenate(parts) if parts else np.empty((0, len(stage.raw)))
 
     def cells(
@@ -122,7 +135,8 @@ class Asked:
         size = max(1, _CELLS // max(1, len(stage.raw), len(self.domains)))
         for start in range(0, len(X), size):
             here = (row >= start) & (row < start + size)
-            found[here] = self.rows(X[start : start + size], stage)[row[here] - start, column[here]]
+            table = self.rows(X[start : start + size], stage, np.unique(column[here]))
+            found[here] = table[row[here] - start, column[here]]
         return found
 
     def answers(
@@ -199,7 +213,7 @@ class Asked:
         """Ask questions about one raw column for each of some values: shape (n_values, n_questions)."""
         X = np.repeat(self._reference[None, :], len(value), axis=0)
         X[:, raw] = value
-        found = self.rows(X, stage)[:, column[questions]]
+        found = self.rows(X, stage, np.unique(column[questions]))[:, column[questions]]
         every = np.broadcast_to(questions, found.shape)
         return holds(every.ravel(), found.ravel()).reshape(found.shape)
 
@@ -310,6 +324,46 @@ class Asked:
                 good, bad = (between, bad) if takes(float(domain.values(np.array([between]))[0])) else (good, between)
             ends.append(good)
         return replace(domain, low=ends[0], high=ends[1], may_lack=may_lack)
+
+    def _try_out(self) -> None:
+        """Try on rows whether each column hangs on its one raw column alone, as its steps are known for."""
+        n, rng = _TRIED_ROWS, np.random.default_rng(0)
+        drawn = []
+        for feature, domain in zip(self.table.features, self.domains, strict=True):
+            low, high = feature.training_minimum, feature.training_maximum
+            values = rng.uniform(low, high, n) if domain.listed is None else rng.choice(domain.listed, n)
+            values = np.rint(values) if domain.is_whole else values
+            drawn.append(np.where(domain.may_lack & (rng.random(n) < 0.3), np.nan, values))
+        together = np.column_stack(drawn)
+        n_features = len(drawn)
+        alone = np.repeat(self._reference[None, :], n * n_features, axis=0)
+        place = np.repeat(np.arange(n_features), n)
+        alone[np.arange(len(alone)), place] = together.T.ravel()
+        one_by_one = self.rows(alone).reshape(n_features, n, -1)[self.stage.raw, :, np.arange(len(self.stage.raw))].T
+        # A function may round a long column's values otherwise than a short one's.
+        same = np.isclose(self.rows(together), one_by_one, rtol=1e-12, atol=0.0, equal_nan=True).all(axis=0)
+        if not same.all():
+            name = self.table.features[self.stage.raw[int(np.argmin(same))]].name
+            raise NotFoldable(f"what the steps make of the column {name!r} hangs on other columns, too")
+
+    def _leave_out_infinite(self) -> None:
+        """Narrow the domains of numbers to what float32 holds when it comes to the trees."""
+        column = np.repeat(np.arange(len(self.stage.raw)), 2)
+        largest = np.array([np.finfo(np.float32).max, -np.finfo(np.float32).max], np.float64)
+
+        def holds(question: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
+            rounded = value.astype(np.float32).astype(np.float64)
+            return np.where(question % 2 == 0, rounded <= largest[0], rounded >= largest[1]) | np.isnan(value)
+
+        with np.errstate(over="ignore"):
+            changes = self._changes(self.stage, self.stage.points, column, holds)
+        for place, keys in zip(self.stage.raw[column].tolist(), changes, strict=True):
+            domain = self.domains[place]
+            if domain.listed is None and len(keys):
+                (inside,) = domain.keys(self._reference[[place]]).tolist()
+                low = max([domain.low, *(keys[keys < inside] + 1).tolist()])
+                high = min([domain.high, *keys[keys >= inside].tolist()])
+                self.domains[place] = replace(domain, low=low, high=high)
 
     def _two_gaps(self) -> tuple[int, ...]:
         lacking = [place for place, domain in enumerate(self.domains) if domain.may_lack]

@@ -39,7 +39,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_array
 
 from export.refusal import NotFoldable
-from export.trees.prepared import Codes, Gaps, Whole, as_numbers
+from export.trees.prepared import Codes, Gaps, Whole, Zeros, as_numbers
 
 # Each column by itself, and a larger value never becomes a smaller one.
 _MONOTONE = (
@@ -84,9 +84,14 @@ class Stage:
     points: tuple[NDArray[np.float64], ...]
     where: tuple[str, ...] = ()
 
-    def ask(self, frame: Any) -> NDArray[np.float64]:
-        """Run a raw frame up to this stage: shape (n, n_columns), numbers alone."""
-        return numbers(quietly(self.run, frame))
+    def ask(self, frame: Any, columns: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Run a raw frame up to this stage: shape (n, n_columns). Columns that aren't asked for may hold texts."""
+        table = quietly(self.run, frame)
+        if columns is None or issparse(table):
+            return numbers(table)
+        found = np.full(table.shape, np.nan)
+        found[:, columns] = numbers(table.iloc[:, columns] if isinstance(table, pd.DataFrame) else table[:, columns])
+        return found
 
 
 def quietly(function: Callable[[Any], Any], frame: Any) -> Any:
@@ -206,7 +211,7 @@ class Reader:
             return np.repeat(every, _widths(step)), [_numbers_among(values) for values in step.categories_]
         if isinstance(step, SelectorMixin) and kind.__module__.startswith("sklearn."):
             return every[step.get_support()], None
-        if kind in (Codes, Gaps, Whole):
+        if kind in (Codes, Gaps, Whole, Zeros):
             return every, [step.turns] * n
         where = " -> ".join((*stage.where, kind.__name__)) if stage.where else kind.__name__
         raise NotFoldable(f"the step {where} is not known to map each column by itself: it may mix columns")

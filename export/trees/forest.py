@@ -59,7 +59,7 @@ def read(model: Any) -> Reading:
 def nodes_of(tree: Any, columns: NDArray[np.int64]) -> Nodes:
     """Read the table of a fitted ``tree_``: its values are float32 when they meet a threshold of float64."""
     return Nodes(
-        column=columns[tree.feature],
+        column=columns[np.maximum(tree.feature, 0)],
         comparison=np.full(tree.node_count, Comparison.LEQ, np.uint8),
         threshold=tree.threshold,
         missing_is_true=tree.missing_go_to_left.astype(bool),

@@ -9,7 +9,7 @@ from export.refusal import NotFoldable
 from export.trees.ensemble import Comparison, Ensemble, Link
 from export.trees.expression import Decision
 from export.trees.nodes import Nodes, together
-from export.trees.prepared import Codes, Gaps, Whole
+from export.trees.prepared import Codes, Gaps, Whole, Zeros
 from export.trees.reading import Reading
 
 _LINKS = {
@@ -25,8 +25,8 @@ _CLASSES = ("binary", "multiclass", "multiclassova")
 # Bits of a split's decision type.
 _IS_SET, _DEFAULT_LEFT, _MISSING_KIND = 1, 2, 12
 _ZERO_IS_MISSING, _NAN_IS_MISSING = 4, 8
-# LightGBM takes numbers this near to 0 for 0.
-_ZERO = 1e-35
+# LightGBM takes numbers this near to 0 for 0: its kZeroThreshold, a float32.
+_ZERO = float(np.float32(1e-35))
 
 
 def reads(model: Any) -> bool:
@@ -124,7 +124,7 @@ def _sets(tree: dict[str, str], threshold: NDArray[np.float64], is_set: NDArray[
 
 def _steps(trees: list[dict[str, str]], nodes: list[Nodes], booster: Any) -> tuple[Any, ...]:
     """Say what LightGBM does to its input: categories by name to codes, codes to whole numbers, 0 for a gap."""
-    steps: list[Any] = [Codes(booster.pandas_categorical or (), refuses_unknown=False)]
+    steps: list[Any] = [Codes(booster.pandas_categorical or (), refuses_unknown=False), Zeros(_ZERO)]
     if by_code := {int(own.column[node]) for own in nodes for node in own.sets}:
         steps.append(Whole(tuple(sorted(by_code))))
     kinds: dict[int, set[int]] = {}

@@ -87,3 +87,17 @@ class Whole:
         X = as_numbers(table).copy()
         X[:, list(self.columns)] = np.trunc(X[:, list(self.columns)])
         return X
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """Numbers that a library takes for 0, since they are as near to it as ``limit``."""
+
+    limit: float
+
+    turns: tuple[float, ...] = ()
+
+    def transform(self, table: Any) -> NDArray[np.float64]:
+        """Put 0 in the place of such numbers."""
+        X = as_numbers(table)
+        return np.where(np.abs(X) <= self.limit, 0.0, X)

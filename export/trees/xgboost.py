@@ -46,9 +46,9 @@ def read(model: Any) -> Reading:
     booster = model if is_booster else model.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     gradient_booster = learner["gradient_booster"]
-    if "model" not in gradient_booster and "gbtree" not in gradient_booster:
-        raise NotFoldable(f"XGBoost's booster {gradient_booster['name']!r} has no trees")
     trees = gradient_booster.get("gbtree", gradient_booster)["model"]
+    if "trees" not in trees:
+        raise NotFoldable(f"XGBoost's booster {gradient_booster['name']!r} has no trees")
     objective = learner["objective"]["name"]
     if objective not in _LINKS:
         raise NotFoldable(

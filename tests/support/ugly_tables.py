@@ -5,7 +5,7 @@ import pandas as pd
 
 from lambda_fn.card import Code, Feature
 
-LARGEST = 1e300
+LARGEST = 1e30
 
 
 def ugly_frame(n, seed=0):
