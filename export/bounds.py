@@ -8,7 +8,7 @@ calibrations stretch that by their largest slope, and round once or twice more.
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import slope
+from export.calibration import LEAST_PROBABILITY, slope
 from export.trees.ensemble import Ensemble, Link, Trees
 from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed
 
@@ -27,8 +27,10 @@ def bound(expression: Expression) -> float:
             share = np.abs(weights) / abs(sum(weights))
             return float(np.dot(share, [bound(part) for part in parts])) + len(parts) * _UNIT["float64"]
         case Calibrated(of=part, method="temperature"):
-            # A logarithm of a probability of none is as far down as 1e-12 lets it be.
-            return bound(part) * 1e12 * float(expression.calibrators[0].beta_)
+            # A share is p to the power of beta, of all such: for beta below 1 it is steepest at the least p there is.
+            beta = float(expression.calibrators[0].beta_)
+            steepest = 2 * beta * max(1.0, LEAST_PROBABILITY ** (beta - 1))
+            return bound(part) * steepest + _LAST_PLACES * _UNIT["float64"]
         case Calibrated(of=part, calibrators=calibrators):
             return bound(part) * max(map(slope, calibrators)) + _LAST_PLACES * _UNIT["float64"]
         case Linear(of=parts, coefficients=coefficients):

@@ -13,7 +13,7 @@ from export import tree_ensemble
 from export.graph import INT64, Graph
 
 # What scikit-learn adds to a probability before it takes the logarithm.
-_LEAST_PROBABILITY = 1e-12
+LEAST_PROBABILITY = 1e-12
 
 
 def slope(calibrator: Any) -> float:
@@ -37,10 +37,10 @@ def write(graph: Graph, calibrator: Any, value: str, name: str) -> str:
 def write_temperature(
     graph: Graph, calibrator: Any, value: str, name: str, *, are_logits: bool, is_single: bool
 ) -> str:
-    """Put a temperature behind values [R, K]: the softmax of their logits times a number; ``name`` is [R, n_classes]."""
+    """Put a temperature behind values [R, K]: the softmax of their logits times a number, [R, n_classes]."""
     logits = value
     if not are_logits:
-        graph.add("Add", value, graph.constant(f"{name}_least", _LEAST_PROBABILITY), to=f"{name}_shifted")
+        graph.add("Add", value, graph.constant(f"{name}_least", LEAST_PROBABILITY), to=f"{name}_shifted")
         logits = graph.add("Log", f"{name}_shifted", to=f"{name}_logits")
     elif is_single:
         graph.add("Neg", value, to=f"{name}_first")

@@ -173,8 +173,8 @@ def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, .
         values = list(column.dtype.categories)
     elif pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
         raise CardError(
-            f"column {column.name!r} holds dates: a model file takes numbers, texts and booleans; turn them into numbers "
-            "before the model"
+            f"column {column.name!r} holds dates: a model file takes numbers, texts and booleans; turn them into "
+            "numbers before the model"
         )
     else:
         values = sorted(present.unique(), key=str)

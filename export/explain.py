@@ -9,13 +9,13 @@ which a graph computes as one matrix product: score all 2^G mixes, multiply by a
 v(all) - v(none), the score less the reference's. Source: Shapley (1953); as explanation against one reference
 (interventional) profile, Lundberg & Lee (2017), arXiv:1705.07874, and Sundararajan & Najmi (2020), arXiv:1908.08474.
 
-A family's foremost feature is the one whose two single steps move the score most: from the row, how far the score falls
-when only this feature takes the reference's value; and from the reference, how far it rises when only this feature takes
-the row's. (They are the first and the last term of a Shapley value; both are needed, because features that say the same
-thing hide each other's first step.) A family of S > 1 features takes 2 S more mixes of each row.
+A family's foremost feature is the one whose two single steps raise the score most: from the row, how far the score
+falls when only this feature takes the reference's value; and from the reference, how far it rises when only this
+feature takes the row's. (They are the first and the last term of a Shapley value; both are needed, because features
+that say the same thing hide each other's first step.) A family of S > 1 features takes 2 S more mixes of each row.
 
-An ``If`` on ``explain`` chooses between the rows as they are and all their mixes, before the one model in the graph, and
-a second one after it between reading the scores off and weighing them.
+An ``If`` on ``explain`` chooses between the rows as they are and all their mixes, before the one model in the graph,
+and a second one after it between reading the scores off and weighing them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,10 +100,9 @@ class Explanation:
         """
         mixed, plain = Graph(), Graph()
         outputs = {to: DOUBLE for to in kept} | {"contributions": DOUBLE, "foremost": INT64}
-        plain.constant("flat_rows", np.array([-1]))
         for to, (value, width) in kept.items():
             if width == 1:
-                plain.add("Reshape", value, "flat_rows", to=f"plain_{to}")
+                plain.add("Reshape", value, plain.constant(f"shape_of_{to}", np.array([-1])), to=f"plain_{to}")
             else:
                 plain.add("Identity", value, to=f"plain_{to}")
             by_mix = mixed.constant(f"mixes_of_{to}", np.array([-1, self.n_mixes, *([width] if width > 1 else [])]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export import proof, witness
 from export.asking import Asked
+from export.bounds import bound, is_exact
 from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
@@ -88,8 +89,8 @@ def export(
     }
     if card.families:
         explained = witnesses.get("sample", rows)
-        chosen = np.linspace(0, len(explained) - 1, num=min(witness.EXPLAINED_ROWS, len(explained)), dtype=int)
-        report["contributions"] = witness.compare_contributions(subject, served, explained[chosen], folded.tolerance)
+        report["reasons"] = witness.compare_reasons(subject, served, explained, folded.tolerance)
+    report["band"] = _band(folded, cut, report)
     complete = _complete(subject, report, _golden(subject, rows))
     digest = hashlib.sha256(graph.SerializeToString(deterministic=True) + serving_part(card))
     complete = msgspec.structs.replace(complete, version=digest.hexdigest()[:12])
@@ -175,8 +176,19 @@ def _prove(folded: _Folded, graph: onnx.ModelProto) -> dict[str, Any]:
         for name, count in one["splits_by_feature"].items():
             counts[name] = counts.get(name, 0) + count
     sums = {name: sum(one[name] for one in proofs) for name in ("trees", "splits", "leaves")}
-    bound = max(proof.summation_bound(member.ensemble) for member in folded.fitted)
-    return sums | {"splits_by_feature": counts, "bound": bound}
+    return sums | {"splits_by_feature": counts, "bound": bound(folded.model.expression)}
+
+
+def _band(folded: _Folded, cut: Cut | None, report: dict[str, Any]) -> float:
+    """Tell how near to another label a score must be for the file's label to hang on how sums and exp round.
+
+    Nowhere, where the number that settles it is added up of the same numbers in the same order, and no witness has
+    another.
+    """
+    if folded.model.decision is None:
+        return 0.0
+    decided = cut.of if cut else folded.model.expression
+    return 0.0 if is_exact(decided) else float(report["bound"])
 
 
 def _edges(folded: _Folded) -> list[NDArray[np.float64]]:
@@ -216,7 +228,7 @@ def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> Model
             method=report["method"],
             splits=report.get("splits", 0),
             bound=report.get("bound"),
-            band=0.0,
+            band=report["band"],
             rows=sum(one["rows"] for one in witnesses),
             max_difference=max(one["max_difference"] for one in witnesses),
             labels_differing=sum(one["labels_differing"] for one in witnesses),

@@ -1,6 +1,5 @@
 """Read a fitted model from what people keep one in."""
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -36,9 +35,8 @@ def load(path: Path) -> Any:
 def _other_version(path: Path, warning: InconsistentVersionWarning) -> str:
     wrote, reads = warning.original_sklearn_version, warning.current_sklearn_version
     return (
-        f"{path} was written by scikit-learn {wrote}, and this is {reads}: what is read may decide otherwise than what "
-        f"was fitted. Run export where scikit-learn=={re.sub(r'[^0-9a-z.+]', '', wrote)} is installed, or fit the model "
-        "again here"
+        f"{path} was written by scikit-learn {wrote}, and this is {reads}: what is read may decide otherwise than "
+        f"what was fitted. Export where scikit-learn=={wrote} is installed, or fit the model again here"
     )
 
 

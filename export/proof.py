@@ -5,11 +5,7 @@ the transformers, which hangs on one raw column; `export.columns` knows where th
 points the split's answer changes once at most. So it is enough to ask the model's own transformers at both ends of
 every such piece, on both sides of every value where the file's split changes, at a gap, and at every category: where
 file and model agree on all of these, they agree everywhere. A split that always goes one way is left out of the file,
-on the same ground. Leaves must be equal to the last bit.
-
-What is left is summation: n numbers added in float64, in any order, err by at most ``(n - 1) u / (1 - (n - 1) u)`` of
-the sum of their sizes, with ``u = 2^-53`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section
-4.2); in the same order they don't err against each other at all.
+on the same ground. Leaves must be equal to the last bit. What summation can add is bounded by `export.bounds`.
 
     ProofError              file and model differ; the message says where
 """
@@ -30,7 +26,6 @@ from export.trees.ensemble import Comparison, Ensemble, Trees
 from export.trees.expression import Member
 
 Places = NDArray[np.int64]
-_ROUNDOFF = 2.0**-53
 
 
 class ProofError(ValueError):
@@ -273,8 +268,8 @@ def _walk(theirs: Trees, ours: _File, asked: _Questions, root: Places) -> tuple[
         if (other := ours.raw(here[:, 1]) != asked.raw[question]).any():
             wrong = int(np.argmax(other))
             raise ProofError(
-                f"the file asks feature {asked.name(int(ours.raw(here[wrong : wrong + 1, 1])[0]))} where the model asks "
-                f"{asked.name(int(asked.raw[question[wrong]]))}"
+                f"the file asks feature {asked.name(int(ours.raw(here[wrong : wrong + 1, 1])[0]))} where the model "
+                f"asks {asked.name(int(asked.raw[question[wrong]]))}"
             )
         value, truth = asked.first(question)
         swapped = ours.holds(here[:, 1], value) != truth
@@ -297,8 +292,8 @@ def _agree(pairs: Places, ours: _File, asked: _Questions) -> None:
             at, raw = int(which[first]), int(asked.raw[question[which[first]]])
             raise ProofError(
                 f"feature {asked.name(raw)} = {value[first]:.17g} goes another way in the file, whose split is at "
-                f"{', '.join(f'{edge:.17g}' for edge in ours.edges(int(split[at]))[:5])}; {int(wrong.sum())} answers of "
-                f"{len(np.unique(split[which]))} splits differ"
+                f"{', '.join(f'{edge:.17g}' for edge in ours.edges(int(split[at]))[:5])}; {int(wrong.sum())} answers "
+                f"of {len(np.unique(split[which]))} splits differ"
             )
 
     for raw in np.unique(asked.raw[question]).tolist():
@@ -315,24 +310,3 @@ def _agree(pairs: Places, ours: _File, asked: _Questions) -> None:
             legal = (neighbour >= domain.low) & (neighbour <= domain.high)
             value = domain.values(neighbour[legal])
             check(at[legal], value, asked.ask(question[at[legal]], value))
-
-
-def summation_bound(ensemble: Ensemble) -> float:
-    """Bound by how much the raw sums of an ensemble, added in any order, can differ from the model's own."""
-    trees, n_terms = ensemble.trees, len(ensemble.trees.root) + 1
-    unit = (_ROUNDOFF, _ROUNDOFF if ensemble.sums_in == "float64" else 2.0**-24)
-    gamma = sum(n_terms * one / (1 - n_terms * one) for one in unit)
-    size = float(_largest_leaves(trees).sum() + np.abs(ensemble.base).max(initial=0.0))
-    return gamma * (size / max(len(trees.root), 1) if ensemble.aggregation == "mean" else size)
-
-
-def _largest_leaves(trees: Trees) -> NDArray[np.float64]:
-    """Give the size of each tree's largest leaf."""
-    sizes, largest = np.abs(trees.weight).max(axis=1, initial=0.0), np.zeros(len(trees.root))
-    place, tree = trees.root, np.arange(len(trees.root))
-    while len(place):
-        is_leaf = place < 0
-        np.maximum.at(largest, tree[is_leaf], sizes[~place[is_leaf]])
-        splits, tree = place[~is_leaf], np.tile(tree[~is_leaf], 2)
-        place = np.concatenate([trees.true[splits], trees.false[splits]])
-    return largest

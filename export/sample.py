@@ -60,8 +60,8 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
     y = None if target is None else table[target]
     if y is not None and source.classes and not set(y.dropna().unique()) & set(source.classes):
         raise CardError(
-            f"{path}: column {target!r} holds {sorted(map(str, y.dropna().unique()))[:10]}, and the model's classes are "
-            f"{source.classes}"
+            f"{path}: column {target!r} holds {sorted(map(str, y.dropna().unique()))[:10]}, and the model's classes "
+            f"are {source.classes}"
         )
     X = _as_taken(source, table[names], path)
     share = None

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
+from threadpoolctl import ThreadpoolController
 
 from export.table import Table
 from export.trees.expression import Model
@@ -47,10 +48,13 @@ class Source:
         self.classes = _plain(getattr(fitted, "classes_", ()))
         names = getattr(fitted, "feature_names_in_", None)
         self.names = None if names is None else [str(name) for name in names]
-        if not ((is_classifier(fitted) and hasattr(fitted, "predict_proba")) or is_regressor(fitted)):
+        predicts = (
+            bool(self.classes and hasattr(fitted, "predict_proba")) if is_classifier(fitted) else is_regressor(fitted)
+        )
+        if not predicts or not hasattr(fitted, "n_features_in_"):
             raise CardError(
-                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no regressor (alone, or as "
-                "the last step of a Pipeline)"
+                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted regressor (alone, "
+                "or as the last step of a Pipeline)"
             )
         self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
 
@@ -65,9 +69,13 @@ class Source:
         return type(self.fitted[-1] if isinstance(self.fitted, Pipeline) else self.fitted).__name__
 
     def scores(self, frame: Any) -> NDArray[np.float64]:
-        """Ask for the scores of rows as the model takes them: shape (n,), the second of two classes' or the value; or
-        (n, n_classes) of more.
-        """  # noqa: D205
+        """Ask for the scores of rows as the model takes them.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,) or (n, n_classes)
+            Of two classes the second's probability, of more all of them; or the values.
+        """
 
         def ask(part: Any) -> NDArray[np.float64]:
             if not self.classes:
@@ -75,12 +83,12 @@ class Source:
             found = np.asarray(self.fitted.predict_proba(part), np.float64)
             return found[:, 1] if self.task == "binary" else found
 
-        return _in_parts(ask, frame)
+        return self._in_parts(ask, frame)
 
     def labels(self, frame: Any) -> NDArray[np.int64]:
         """Ask the model's own ``predict``, shape (n,): labels are places among its classes."""
         place = {label: i for i, label in enumerate(self.classes)}
-        return _in_parts(lambda part: np.array([place[one] for one in _plain(self.fitted.predict(part))]), frame)
+        return self._in_parts(lambda part: np.array([place[one] for one in _plain(self.fitted.predict(part))]), frame)
 
     @cached_property
     def model(self) -> Model:
@@ -92,6 +100,21 @@ class Source:
             Where it holds anything but trees.
         """
         return read(self.fitted)
+
+    def _in_parts(self, ask: Callable[[Any], NDArray[Any]], frame: Any) -> NDArray[Any]:
+        """Ask for some rows after the other; on one thread, since several may add up a forest's trees in any order."""
+        rows = frame.iloc if isinstance(frame, pd.DataFrame) else frame
+        starts = range(0, max(len(frame), 1), _CHUNK)
+        with (
+            joblib.parallel_config(backend="sequential"),
+            self._threads.limit(limits=1),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
+            return np.concatenate([ask(rows[start : start + _CHUNK]) for start in starts])
+
+    @cached_property
+    def _threads(self) -> ThreadpoolController:
+        return ThreadpoolController()
 
 
 class Subject:
@@ -127,10 +150,3 @@ class Subject:
 def _plain(labels: Any) -> list[Any]:
     """Give labels as Python's own types."""
     return np.asarray(labels).tolist()
-
-
-def _in_parts(ask: Callable[[Any], NDArray[Any]], frame: Any) -> NDArray[Any]:
-    """Ask for some rows after the other; on one thread, since several may add up a forest's trees in any order."""
-    rows = frame.iloc if isinstance(frame, pd.DataFrame) else frame
-    with joblib.parallel_config(backend="sequential"), np.errstate(over="ignore", invalid="ignore"):
-        return np.concatenate([ask(rows[start : start + _CHUNK]) for start in range(0, max(len(frame), 1), _CHUNK)])

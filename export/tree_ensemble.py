@@ -89,7 +89,7 @@ def with_first_leaves(trees: Trees, weights: NDArray[np.float64]) -> Trees:
 
 
 def bins_node(bins: Sequence[Bins], rows: str, to: str) -> onnx.NodeProto:
-    """Give the numbers of intervals of raw columns: ``rows`` [R, F] to ``to`` [R, n_bins], by a search tree for each."""
+    """Give intervals of raw columns their numbers: ``rows`` [R, F] to ``to`` [R, n_bins]."""
     found = [_search_tree(own.edges, own.numbers) for own in bins]
     trees = together(found, list(range(len(bins))))
     sizes = [int((tree.true >= 0).sum()) for tree in found]

@@ -20,13 +20,12 @@ from export.source import Subject
 from lambda_fn.card import Card, Feature
 
 MADE_UP_ROWS = 100_000
-EXPLAINED_ROWS = 2_000
 BATCH = 1_000
 _SEED = 0
 _MISSING = 0.05
 _EPSILON = float(np.finfo(np.float64).eps)
-# Mixes of explained rows that the model is asked for at once.
-_MIXES = 5_120
+# Mixes of explained rows that the model is asked for, in all and at once.
+_MIXES, _MIXES_AT_ONCE = 250_000, 5_120
 
 
 def made_up_rows(
@@ -122,14 +121,16 @@ def compare(subject: Subject, served: Served, X: NDArray[np.float64], tolerance:
     Raises
     ------
     ProofError
-        Where a score differs by more than ``tolerance``, or a label differs.
+        Where a score differs by more than ``tolerance`` (of the largest, where that is above 1), or a label differs.
     """
     expected, found = _ask(subject, X, what), served.scores(X)
     labels = subject.labels(X, expected)
     label = served.run(X, "label")[0] if subject.card.decision else labels
     difference = np.abs(found - expected).reshape(len(X), -1).max(axis=1, initial=0.0)
     wrong_label = label != labels
-    wrong = ~(difference <= tolerance) | wrong_label  # NaN is wrong too
+    wrong = (
+        ~(difference <= tolerance * max(1.0, float(np.abs(expected).max(initial=0.0)))) | wrong_label
+    )  # NaN is wrong
     if wrong.any():
         row = int(np.argmax(np.where(wrong, np.nan_to_num(difference, nan=np.inf), -1.0)))
         raise ProofError(
@@ -160,8 +161,8 @@ def _ask(subject: Subject, X: NDArray[np.float64], what: str) -> NDArray[np.floa
                 subject.scores(row[None])
             except Exception:
                 raise ProofError(
-                    f"the model refuses a row of the {what} that the card allows: {error}: {_row(subject, row)}; narrower "
-                    "limits in the card keep such rows out"
+                    f"the model refuses a row of the {what} that the card allows: {error}: {_row(subject, row)}; "
+                    "narrower limits in the card keep such rows out"
                 ) from error
         raise
 
@@ -175,31 +176,50 @@ def _text(scores: NDArray[np.float64]) -> str:
     return ", ".join(f"{score:.17g}" for score in np.atleast_1d(scores))
 
 
-def compare_contributions(subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float) -> dict[str, Any]:
-    """Compare the file's contributions with Shapley values of the model's own scores, of every mix of each row.
+def compare_reasons(subject: Subject, served: Served, X: NDArray[np.float64], tolerance: float) -> dict[str, Any]:
+    """Compare what the file says of its scores with what the model's own scores say, of every mix of each row.
+
+    Contributions must be their Shapley values, and a family's foremost feature one whose two single steps are the
+    largest.
 
     Raises
     ------
     ProofError
-        Where a contribution, or their sum, differs by more than ``tolerance``.
+        Where a contribution, their sum, or the step of a foremost feature differs by more than ``tolerance`` (of the
+        largest score, where that is above 1).
     """
     card = subject.card
     position = {family.name: i for i, family in enumerate(card.families)}
-    families = [position[feature.family] for feature in card.features]
-    subsets = masks(len(card.families))
+    families = np.array([position[feature.family] for feature in card.features])
+    subsets, each = masks(len(card.families)), np.eye(len(families), dtype=bool)
     weight = weights(subsets)
-    worst = worst_sum = 0.0
-    step = max(1, _MIXES // len(subsets))
-    for start in range(0, len(X), step):
-        rows = X[start : start + step]
-        mixes = np.where(subsets[:, families], rows[:, None, :], subject.reference).reshape(-1, rows.shape[1])
-        scores = subject.scores(mixes).reshape(len(rows), len(subsets), -1)
-        contributions, *label = served.run(rows, "contributions", *(["label"] if card.decision else []), explain=True)
-        explained = label[0] if card.task == "multiclass" else np.zeros(len(rows), np.int64)
-        value = scores[np.arange(len(rows)), :, explained]
-        worst = float(np.maximum(worst, np.abs(contributions - value @ weight).max()))  # NaN stays NaN
-        difference = contributions.sum(axis=1) - (value[:, 0] - value[:, -1])
+    mixes = np.concatenate([subsets[:, families], each, ~each])
+    worst, worst_sum, worst_step, scale = 0.0, 0.0, 0.0, 1.0
+    chosen = X[np.linspace(0, len(X) - 1, num=min(len(X), max(1, _MIXES // len(mixes))), dtype=int)]
+    step = max(1, _MIXES_AT_ONCE // len(mixes))
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        mixed = np.where(mixes, rows[:, None, :], subject.reference).reshape(-1, rows.shape[1])
+        scores = subject.scores(mixed).reshape(len(rows), len(mixes), -1)
+        scale = max(scale, float(np.abs(scores).max()))
+        largest = scores[:, 0].argmax(axis=1)
+        value = scores[np.arange(len(rows)), :, largest]
+        of_subsets, alone, without = np.split(value, np.cumsum([len(subsets), len(each)]), axis=1)
+        contributions, foremost = served.run(rows, "contributions", "foremost", explain=True)
+        worst = float(np.maximum(worst, np.abs(contributions - of_subsets @ weight).max()))  # NaN stays NaN
+        difference = contributions.sum(axis=1) - (value[:, 0] - of_subsets[:, -1])
         worst_sum = float(np.maximum(worst_sum, np.abs(difference).max()))
-    if not (worst <= tolerance and worst_sum <= tolerance):
-        raise ProofError(f"contributions differ by {worst:.3g} from the model's, and their sums by {worst_sum:.3g}")
-    return {"rows": len(X), "max_difference": worst, "max_difference_of_sum": worst_sum}
+        steps = (value[:, :1] - without) + (alone - of_subsets[:, -1:])
+        same = (rows == subject.reference) | (np.isnan(rows) & np.isnan(subject.reference))
+        for family, place in enumerate(foremost.T):
+            moves = (families == family) & ~same
+            own, some = np.where(moves, steps, -np.inf), moves.any(axis=1)
+            # Where no feature of the family differs, any may be foremost.
+            short = own[some].max(axis=1, initial=-np.inf) - own[some, place[some]]
+            worst_step = float(np.maximum(worst_step, short.max(initial=0.0)))
+    if not max(worst, worst_sum, worst_step) <= tolerance * scale:
+        raise ProofError(
+            f"contributions differ by {worst:.3g} from the model's, their sums by {worst_sum:.3g}, the steps of "
+            f"foremost features by {worst_step:.3g}"
+        )
+    return {"rows": len(chosen), "max_difference": worst, "max_difference_of_sum": worst_sum}
