@@ -83,6 +83,7 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
         Where no candidate keeps within the budget.
     """
     training, test = split(data.frame, seed=SEED)
+    out.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the work, not after it
     features = [name for name in credit.NAMES if not (options.exclude_protected and name in credit.EXCLUDABLE)]
     X, y = training[features], training[credit.TARGET].to_numpy()
     X_test, y_test = test[features], test[credit.TARGET].to_numpy()

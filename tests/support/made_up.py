@@ -1,21 +1,20 @@
 """Made-up clients for the tests, and the card that training would write of them: no real person's data."""
 
+import msgspec
 import numpy as np
 import pandas as pd
 
-from lambda_fn.metadata import (
+from lambda_fn.card import (
     FORMAT_VERSION,
     Card,
-    Code,
+    Class,
     Data,
-    Family,
-    Feature,
+    Decision,
     Histogram,
     Reference,
     Target,
-    Threshold,
 )
-from train import schema
+from train import features as credit
 
 
 def made_up_clients(n_rows, seed=0):
@@ -34,28 +33,14 @@ def made_up_clients(n_rows, seed=0):
     columns |= {"education_level": rng.integers(0, 4, n_rows), "sex": rng.integers(0, 2, n_rows)}
     risk = 0.15 * (1 + columns["pay_0"]) + 0.2 * (limit < 100_000) + 0.1 * columns["sex"]
     target = rng.uniform(size=n_rows) < np.clip(risk, 0.02, 0.9)
-    return pd.DataFrame(columns)[list(schema.NAMES)], pd.Series(target.astype(int), name=schema.TARGET)
+    return pd.DataFrame(columns)[list(credit.NAMES)], pd.Series(target.astype(int), name=credit.TARGET)
 
 
 def card_for(X, threshold=0.25, name="credit-card-default"):
     """Make a card for rows of the schema's features, as training would."""
     features = tuple(
-        Feature(
-            name=f.name,
-            title=f.title,
-            description=f.description,
-            kind=f.kind,
-            family=f.family,
-            reason=f.reason,
-            minimum=f.minimum,
-            maximum=f.maximum,
-            training_minimum=float(X[f.name].min()),
-            training_maximum=float(X[f.name].max()),
-            unit=f.unit,
-            codes=tuple(Code(value, meaning) for value, meaning in (f.codes or {}).items()),
-            protected=f.protected,
-        )
-        for f in schema.FEATURES
+        msgspec.structs.replace(f, training_minimum=float(X[f.name].min()), training_maximum=float(X[f.name].max()))
+        for f in credit.FEATURES
         if f.name in X
     )
     used = {f.family for f in features}
@@ -63,13 +48,14 @@ def card_for(X, threshold=0.25, name="credit-card-default"):
         format_version=FORMAT_VERSION,
         name=name,
         description="Probability that a made-up client defaults next month",
+        task="binary",
         estimator="RandomForestClassifier",
         features=features,
-        families=tuple(Family(f.name, f.title, f.reason) for f in schema.FAMILIES if f.name in used),
-        target=Target(schema.TARGET, "Default in the following month", ("no default", "default")),
-        threshold=Threshold(threshold, "chosen for the tests"),
+        families=tuple(family for family in credit.FAMILIES if family.name in used),
+        target=Target(credit.TARGET, "Default in the following month", (Class(0, "no default"), Class(1, "default"))),
+        decision=Decision("at_least", threshold, "chosen for the tests"),
         reference=Reference(tuple(X.median().round().tolist()), "median of the made-up clients"),
-        data=Data("made up by the tests", "", len(X), len(X), 0, 0.25, synthetic=True),
+        data=Data("made up by the tests", "", len(X), len(X), 0, synthetic=True, positive_rate=0.25),
         metrics={},
         decisions=(),
         histograms=(Histogram("age", (30.0, 50.0), (0.2, 0.4, 0.4)),),

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from credit_files import UCI_HEADER, csv_file, uci_rows, xls_file, zip_file
-from train import dataset, sources
-from train.sources import SYNTHETIC, DataError, download_uci, read_source, read_table
+from train.dataset import sources, tidy
+from train.dataset.sources import SYNTHETIC, DataError, download_uci, read_source, read_table
 
 ZIP = zip_file({"default of credit card clients.xls": xls_file(uci_rows())})
 SHA256 = hashlib.sha256(ZIP).hexdigest()
@@ -136,7 +136,7 @@ def test_auto_takes_ucis_file_where_it_can(cache, monkeypatch):
         monkeypatch.setattr(sources, "download_uci", partial(download_uci, url, SHA256, cache))
         monkeypatch.setattr(dataset, "UCI_SHA256", SHA256)
 
-        loaded = dataset.load("auto")
+        loaded = tidy.load("auto")
 
     assert str(loaded) == (
         "Data: UCI Machine Learning Repository 350, default of credit card clients (Yeh, 2009), CC BY 4.0, 60 rows."
