@@ -134,7 +134,7 @@ def test_server_that_falls_silent_is_given_up(sent, cache):
 def test_auto_takes_ucis_file_where_it_can(cache, monkeypatch):
     with serving(sending(ZIP)) as (url, _):
         monkeypatch.setattr(sources, "download_uci", partial(download_uci, url, SHA256, cache))
-        monkeypatch.setattr(dataset, "UCI_SHA256", SHA256)
+        monkeypatch.setattr(tidy, "YEH_CONTENT", tidy.content_of(tidy.load("uci").raw))
 
         loaded = tidy.load("auto")
 
