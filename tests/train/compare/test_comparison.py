@@ -22,6 +22,7 @@ TINY = {
     "notebook_forest": {"n_estimators": [10]},
     "boosting": {"max_iter": [5]},
     "xgboost": {"n_estimators": [5]},
+    "nearest_neighbours": {"n_neighbors": [25]},
     "support_vector_machine": {"C": [1.0]},
 }
 
