@@ -76,6 +76,12 @@ class Decider:
     decision: Decision
     calibration: Calibration
 
+    @property
+    def threshold(self) -> float:
+        """The decision's; it always has one."""
+        assert self.decision.threshold is not None
+        return self.decision.threshold
+
 
 def make_decider(
     pipeline: Pipeline,
