@@ -73,7 +73,7 @@ bench: .venv/ready ## the function and the model file against bare code, scikit-
 notebook: .venv/ready ## the notebook's full grid, and its models compared and exported: an hour on two cores [DATA=auto]
 	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid notebook
 	@$(BIN)/python -m export $(BUILD)/pipeline.joblib --out $(BUILD)/model.onnx
-	@$(BIN)/python -m train.compare --data "$(DATA)" --out $(BUILD) --grid notebook
+	@$(BIN)/python -m train.compare --data "$(DATA)" --out $(BUILD)
 	@$(BIN)/python -m benchmarks.models --build $(BUILD)
 
 .venv/e2e-ready: .venv/ready tests/requirements-e2e.txt

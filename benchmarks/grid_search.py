@@ -17,29 +17,23 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 
-from train import schema
-from train.dataset import load, split
+from train import features as credit
+from train.dataset.tidy import load, split
 from train.files import replace
-from train.pipeline import build_pipeline
-from train.search import NOTEBOOK_GRID, ExactForestSearch
+from train.model.candidates import NOTEBOOK_GRID, SEED
+from train.model.pipeline import build_pipeline
+from train.model.search import choose, search
 
 # Nine of the 192 candidates, which share trees as the whole grid does: nine to one.
-SHARE = NOTEBOOK_GRID | {
-    "classifier__min_samples_leaf": [10],
-    "classifier__min_samples_split": [2, 5, 10],
-    "classifier__n_estimators": [100],
-}
+SHARE = {**NOTEBOOK_GRID, "min_samples_leaf": [10], "min_samples_split": [2, 5, 10], "n_estimators": [100]}
 
 
-def run(kind, grid, X, y, jobs, **options):
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    pipeline = build_pipeline(random_state=0)
-    search = kind(pipeline, grid, scoring="roc_auc", cv=folds, refit=False, n_jobs=jobs, **options)
+def timed(run):
     start, used = time.perf_counter(), processor_seconds()
-    search.fit(X, y)
+    result = run()
     seconds = time.perf_counter() - start
     get_reusable_executor().shutdown(wait=True)  # only workers that ended are counted
-    return search, {"seconds": seconds, "processor_seconds": processor_seconds() - used}
+    return result, {"seconds": seconds, "processor_seconds": processor_seconds() - used}
 
 
 def processor_seconds():
@@ -48,48 +42,50 @@ def processor_seconds():
     return times.user + times.system + times.children_user + times.children_system
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--whole", action="store_true", help="search the whole grid too: 45,000 trees")
     parser.add_argument("--cache", type=Path, help="folder that keeps the whole grid's scores")
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     dataset = load(os.environ.get("CREDIT_DATA", "auto"))
     print(dataset)
     rows, _ = split(dataset.frame)
-    X, y = rows[list(schema.NAMES)], rows[schema.TARGET].to_numpy()
+    X, y = rows[list(credit.NAMES)], rows[credit.TARGET].to_numpy()
+    pipeline = build_pipeline(random_state=SEED)
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=SEED).split(X, y))
 
-    plain, plain_time = run(GridSearchCV, SHARE, X, y, options.jobs)
-    shared, shared_time = run(ExactForestSearch, SHARE, X, y, options.jobs)
-    scores = [search.cv_results_["mean_test_score"] for search in (plain, shared)]
+    named = {f"classifier__{name}": values for name, values in SHARE.items()}
+    plain = GridSearchCV(pipeline, named, scoring="roc_auc", cv=folds, refit=False, n_jobs=options.jobs)
+    _, plain_time = timed(lambda: plain.fit(X, y))
+    shared, shared_time = timed(lambda: search(pipeline, SHARE, X, y, folds, options.jobs))
     figures = {
         "rows": len(X),
         "jobs": options.jobs,
         "share": {
             "candidates": len(ParameterGrid(SHARE)),
-            "plain_trees": 5 * int(sum(plain.cv_results_["param_classifier__n_estimators"])),
-            "shared_trees": shared.n_trees_,
             "plain": plain_time,
             "shared": shared_time,
             "ratio": plain_time["processor_seconds"] / shared_time["processor_seconds"],
-            "largest_score_difference": float(np.abs(scores[0] - scores[1]).max()),
+            "largest_score_difference": float(
+                np.abs(plain.cv_results_["mean_test_score"] - shared["mean_test_score"]).max()
+            ),
         },
     }
     print(json.dumps(figures, indent=2), flush=True)
     if options.whole:
-        search, taken = run(ExactForestSearch, NOTEBOOK_GRID, X, y, options.jobs, verbose=1, cache_dir=options.cache)
+        results, taken = timed(lambda: search(pipeline, NOTEBOOK_GRID, X, y, folds, options.jobs, options.cache))
+        best = choose(results, None)
         figures["whole"] = {
-            "candidates": len(ParameterGrid(NOTEBOOK_GRID)),
-            "plain_trees": 5 * int(sum(search.cv_results_["param_classifier__n_estimators"])),
-            "shared_trees": search.n_trees_,
+            "candidates": len(results),
             "shared": taken,
             # Of the largest worker, which is this process with --jobs 1. Linux counts in KiB.
             "peak_worker_MiB": max(
                 resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)
             ),
-            "best_parameters": search.best_params_,
-            "best_score": search.best_score_,
+            "best_parameters": results["params"][best],
+            "best_score": results["mean_test_score"][best],
         }
         print(json.dumps({"whole": figures["whole"]}, indent=2))
     if options.out:

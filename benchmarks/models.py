@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
+from array import array
 from pathlib import Path
 
 # Before onnxruntime, as in export.
@@ -23,14 +24,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from export.__main__ import export
+from export.exporter import export
 from export.sample import read_sample
-from lambda_fn.metadata import decode_card
+from lambda_fn.card import decode_card
+from lambda_fn.features import Matrix
 from lambda_fn.model import Model
-from train.compare_report import STYLES
 from train.files import replace
+from train.model.candidates import BY_NAME, style
 
-MARKERS = dict(zip(STYLES, "oDs^vP<X", strict=True))
+MARKERS = dict(zip((*BY_NAME, "ensemble"), "DoXs^vP<>", strict=True))
 QUICK_ROWS, QUICK_EXPLAINED = 2_000, 50  # an explained row is scored 256 times
 ROUNDS = 15
 SINGLE_ROWS = 200
@@ -49,7 +51,7 @@ def export_model(folder, sample):
             warnings.simplefilter("ignore", FutureWarning)
             # What the proof refuses it mostly refuses soon; a hundred thousand rows by a slow graph take minutes.
             export(
-                joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_EXPLAINED].to_numpy(np.float32), QUICK_ROWS
+                joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_EXPLAINED].to_numpy(np.float64), QUICK_ROWS
             )
     except Exception as error:  # whatever a converter raises is its reason
         return None, str(error).splitlines()[0]
@@ -61,18 +63,22 @@ def export_model(folder, sample):
     return json.loads((folder / "parity.json").read_text()), None
 
 
+def matrix_of(X):
+    return Matrix(array("d", X.ravel().tolist()), len(X))
+
+
 def microseconds(model, rows):
     start = time.perf_counter()
     for row in rows:
         model.score(row)
-    return (time.perf_counter() - start) / sum(map(len, rows)) * 1e6
+    return (time.perf_counter() - start) / sum(matrix.rows for matrix in rows) * 1e6
 
 
 def measure(files, X):
     """Time models in turns, so that a busy moment falls on all of them; medians of the turns."""
     models = {name: Model(path) for name, path in files.items()}
-    single = [X[i : i + 1] for i in range(SINGLE_ROWS)]
-    batch = [X[:BATCH_ROWS]]
+    single = [matrix_of(X[i : i + 1]) for i in range(SINGLE_ROWS)]
+    batch = [matrix_of(X[:BATCH_ROWS])]
     turns = [
         {name: (microseconds(model, single), microseconds(model, batch)) for name, model in models.items()}
         for _ in range(ROUNDS)
@@ -88,8 +94,10 @@ def measure(files, X):
 
 
 def front(rows):
-    """Names of the models that no other beats in AUC, file size and latency at once."""
-    points = {row["name"]: (-row["roc_auc"]["value"], row["file_bytes"], row["row_microseconds"]) for row in rows}
+    """Names of the models that no other beats in cross-validated AUC, file size and latency at once."""
+    points = {
+        row["name"]: (-row["cross_validated_roc_auc"], row["file_bytes"], row["row_microseconds"]) for row in rows
+    }
     return [
         name
         for name, point in points.items()
@@ -111,7 +119,7 @@ def markdown(rows):
         "|---|---|---|---|---|---|---|",
     ]
     for row in served:
-        auc, proof = row["roc_auc"], row["proof"]
+        auc, proof = row["metrics"]["roc_auc"], row["proof"]
         difference = max(witness["max_difference"] for witness in proof["witnesses"].values())
         lines.append(
             f"| {row['title']}{' *' if row['name'] in best else ''} "
@@ -119,7 +127,7 @@ def markdown(rows):
             f"| {row['row_microseconds']:,.0f} us | {row['batch_row_microseconds']:,.1f} us "
             f"| {proof['method']} | {difference:.0e} |"
         )
-    lines += ["", "\\* No other model is better in area, file size and latency at once.", ""]
+    lines += ["", "\\* No other model is better in cross-validated area, file size and latency at once.", ""]
     lines += [f"- {row['title']}: not exported. {row['refused']}" for row in refused]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -133,13 +141,13 @@ def figure(rows, note):
     )
     for axes, (field, unit, label) in zip(panels, scales, strict=True):
         for row in (row for row in rows if row["proof"]):
-            auc = row["roc_auc"]
+            auc = row["metrics"]["roc_auc"]
             axes.errorbar(
                 row[field] / unit,
                 auc["value"],
                 yerr=[[auc["value"] - auc["low"]], [auc["high"] - auc["value"]]],
                 fmt=MARKERS[row["name"]],
-                color=STYLES[row["name"]][0],
+                color=style(row["name"])[0],
                 markersize=8,
                 elinewidth=1,
                 capsize=2,
@@ -164,10 +172,10 @@ def figure(rows, note):
     return content.getvalue()
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=Path("build"), help="folder that train.compare wrote")
-    build = parser.parse_args().build
+    build = parser.parse_args(arguments).build
     compared = json.loads((build / "compare" / "models.json").read_text())
     rows = compared["models"]
     sample = build / "compare" / "tidy.csv"
@@ -182,7 +190,7 @@ def main():
     files = {row["name"]: build / "compare" / row["name"] / "model.onnx" for row in rows if row["proof"]}
     card = Model(next(iter(files.values()))).card
     X, _ = read_sample(sample, [feature.name for feature in card.features], None)
-    figures = measure(files, X.to_numpy(np.float32))
+    figures = measure(files, X.to_numpy(np.float64))
     rows = [row | figures.get(row["name"], {}) for row in rows]
     note = "\nSynthetic data: no real client" if compared["data"]["synthetic"] else ""
     text = markdown(rows)

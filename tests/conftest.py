@@ -6,25 +6,18 @@ import sys
 from types import SimpleNamespace
 
 import hypothesis
-import joblib
 import numpy as np
 import pytest
 
 from export.exporter import export
 from infra.package import PYTHON_VERSION, build_package
 from infra.runtime import machine_architecture
-from lambda_fn.card import decode_card
 from lambda_fn.model import Model
 from lambda_fn.observability import Log
 from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
 from made_up import card_for, made_up_clients
-from train import features as credit
-from train.dataset.tidy import Dataset
-from train.model.candidates import GRIDS
 from train.model.pipeline import build_pipeline
-from train.report.page import write_report
-from train.training import Options, train
 
 
 @pytest.fixture(scope="session")
@@ -57,24 +50,6 @@ def model_path(pipeline, card, rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     path.write_bytes(export(pipeline, card, rows.to_numpy(np.float64), made_up=2_000)[0])
     return path
-
-
-@pytest.fixture(scope="session")
-def trained(clients, tmp_path_factory):
-    """All products of a small training on the made-up clients, the model card and the model file included."""
-    X, y = clients
-    frame = X.assign(**{credit.TARGET: y})
-    frame.insert(0, credit.ID, -np.arange(1, len(X) + 1))
-    out = tmp_path_factory.mktemp("trained")
-    grid = {"classifier__min_samples_leaf": [20, 40], "classifier__n_estimators": [5, 10]}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(GRIDS, "small", (grid, None))
-        train(Dataset(frame, "made up by the tests", "0" * 64, synthetic=True), out, Options(jobs=1))
-    write_report(out)
-    known = decode_card((out / "card.json").read_bytes())
-    model = export(joblib.load(out / "pipeline.joblib"), known, X.to_numpy(np.float64), made_up=1_000)[0]
-    (out / "model.onnx").write_bytes(model)
-    return out
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of the probabilities; auto: the one that helps by more than its standard error (default: %(default)s)",
     )
     parser.add_argument("--owner", default="", help="who answers for the model: stands in its card")
-    parser.add_argument("--date", type=_date, default="", help="of the card, as 2026-12-31; no clock is read")
+    parser.add_argument("--date", type=_date, help="of the card, as 2026-12-31; no clock is read")
     parser.add_argument("--jobs", type=jobs, default=-1, help="processes (default: one for each core)")
     parser.add_argument("--dask", metavar="ADDRESS", help="run the search on a Dask cluster, as tcp://HOST:PORT")
     given = parser.parse_args(arguments)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         calibration=given.calibration,
         costs=Costs(given.cost_false_positive, given.cost_false_negative) if given.cost_false_positive else None,
         owner=given.owner,
-        date=given.date,
+        date=given.date or "",
         jobs=given.jobs,
     )
     with parser.one_line_errors(), cluster(given.dask):

@@ -28,7 +28,7 @@ class Command(argparse.ArgumentParser):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.exit(1)
         except OSError as error:
-            self.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            self.error(f"{error.filename}: {error.strerror}" if error.filename else f"{error}")
         except ValueError as error:
             self.error(" ".join(str(error).split()))
         except KeyboardInterrupt:

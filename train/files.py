@@ -24,7 +24,11 @@ def replace_all(contents: Mapping[Path, bytes]) -> None:
             # Renaming would fail too, but after the others are in place.
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-            temporary[path].write_bytes(content)
+            try:
+                temporary[path].write_bytes(content)
+            except OSError as error:
+                error.filename = str(path)  # which a person knows
+                raise
         for path in contents:
             temporary[path].replace(path)
     finally:

@@ -129,7 +129,6 @@ def write(folder: Path, products: Products, tidy: pd.DataFrame) -> None:
         part[[credit.ID, credit.TARGET]].assign(part=name, probability=score)
         for name, part, score in scores
     )
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "pipeline.joblib": pickled(products.pipeline),
         "card.json": msgspec.json.format(encode(products.card), indent=2) + b"\n",

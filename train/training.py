@@ -1,8 +1,9 @@
 """Train: split, choose a model, calibrate it, choose a threshold, and measure all that a reader of the card asks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pandas as pd
@@ -15,7 +16,7 @@ from train import features as credit
 from train import products
 from train.card import build_card, nine_digits
 from train.dataset.tidy import Dataset, split
-from train.evaluation.evaluate import decisions_at, evaluate
+from train.evaluation.evaluate import Evaluation, decisions_at, evaluate
 from train.evaluation.groups import measure_groups
 from train.evaluation.intervals import area_difference
 from train.evaluation.metrics import Floats
@@ -83,40 +84,14 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
         Where no candidate keeps within the budget.
     """
     training, test = split(data.frame, seed=SEED)
+    out.mkdir(parents=True, exist_ok=True)  # what can't be written is said before the work, not after it
     features = [name for name in credit.NAMES if not (options.exclude_protected and name in credit.EXCLUDABLE)]
-    X, y = training[features], training[credit.TARGET].to_numpy()
-    X_test, y_test = test[features], test[credit.TARGET].to_numpy()
     cv = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
-
-    grid, budget = GRIDS[options.grid] if options.model == "forest" else (BY_NAME[options.model].grid, BUDGET)
-    budget = options.budget or budget
-    unfitted = build_pipeline(features, options.classifier(features, {}))
-    results = search(unfitted, grid, X, y, list(cv.split(X, y)), options.jobs, out / "search-cache")
-    chosen = choose(results, budget)
-    parameters: dict[str, Any] = results["params"][chosen]
-    choice = products.Choice(
-        grid=options.grid if options.model == "forest" else options.model,
-        candidates=len(results),
-        folds=FOLDS,
-        parameters=parameters,
-        roc_auc=float(results["mean_test_score"][chosen]),
-        file_bytes=int(results["file_bytes"][chosen]),
-        largest_roc_auc=float(results["mean_test_score"].max()),
-        largest_file_bytes=int(results["file_bytes"][results["mean_test_score"].idxmax()]),
-        budget=budget,
-    )
-
-    def decider(names: Sequence[str]) -> Decider:
-        pipeline = build_pipeline(names, options.classifier(names, parameters))
-        return make_decider(pipeline, training[list(names)], y, cv, options.costs, options.calibration, options.jobs)
-
-    ours = decider(features)
-    probability: Floats = ours.pipeline.predict_proba(X_test)[:, 1]
-    threshold = ours.decision.threshold
-    assert threshold is not None
-    measured = evaluate(y_test, probability, (threshold, 0.5))
+    choice, results = _choose(training, features, cv, options, out / "search-cache")
+    model = _Model.fit(training, test, features, choice, cv, options)
     # The same classifier with the other choice of features, so that a reader sees what the protected ones do.
-    other = decider([name for name in credit.NAMES if options.exclude_protected or name not in credit.EXCLUDABLE])
+    others = [name for name in credit.NAMES if options.exclude_protected or name not in credit.EXCLUDABLE]
+    other = _Model.fit(training, test, others, choice, cv, options)
 
     described = Data(
         source=data.source,
@@ -125,62 +100,104 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
         training_rows=len(training),
         test_rows=len(test),
         synthetic=data.synthetic,
-        positive_rate=nine_digits(float(y.mean())),
+        positive_rate=nine_digits(float(training[credit.TARGET].mean())),
         licence=data.licence,
     )
+    y, X, X_test = training[credit.TARGET].to_numpy(), training[features], test[features]
+    pipeline, threshold = model.decider.pipeline, model.decider.threshold
     metrics = products.Metrics(
         data=described,
         features=tuple(features),
-        test=measured,
-        training=decisions_at(threshold, y, ours.pipeline.predict_proba(X)[:, 1]),
+        test=model.measured,
+        training=decisions_at(threshold, y, pipeline.predict_proba(X)[:, 1]),
         choice=choice,
         costs=options.costs,
-        calibration=ours.calibration,
-        stability=stability(ours.pipeline, X, y, X_test, y_test, threshold),
-        variants=(_variant(test, ours), _variant(test, other)),
-        challengers=tuple(_challengers(options, training, test, features, ours, probability, cv)),
+        calibration=model.decider.calibration,
+        stability=stability(pipeline, X, y, X_test, test[credit.TARGET].to_numpy(), threshold),
+        variants=(model.variant(test), other.variant(test)),
+        challengers=tuple(_challengers(options, training, test, features, model, cv)),
         test_seen_in_training=int(pd.MultiIndex.from_frame(X_test).isin(pd.MultiIndex.from_frame(X)).sum()),
     )
     card = build_card(
         training,
         features,
-        ours.out_of_fold,
-        decision=ours.decision,
+        model.decider.out_of_fold,
+        decision=model.decider.decision,
         data=described,
-        estimator=" ".join(repr(ours.pipeline[-1]).split()),
-        metrics=measured.metrics,
-        decisions=[Decisions(one.threshold, one.metrics, one.confusion_matrix) for one in measured.decisions],
+        estimator=" ".join(repr(pipeline[-1]).split()),
+        metrics=model.measured.metrics,
+        decisions=[Decisions(one.threshold, one.metrics, one.confusion_matrix) for one in model.measured.decisions],
         owner=options.owner,
         date=options.date,
     )
-    results = with_differences(results, chosen).sort_values("mean_test_score", ascending=False, kind="stable")
-    parameters_table = pd.DataFrame(results["params"].tolist(), results.index).add_prefix("param_")
     trained = products.Products(
-        card=card,
-        metrics=metrics,
-        results=pd.concat([parameters_table, results], axis=1),
-        pipeline=ours.pipeline,
-        training=training,
-        test=test,
-        out_of_fold=ours.out_of_fold,
-        probability=probability,
+        card, metrics, results, pipeline, training, test, model.decider.out_of_fold, model.probability
     )
     products.write(out, trained, data.frame)
     return trained
 
 
-def _variant(test: pd.DataFrame, decider: Decider) -> products.Variant:
-    features = list(decider.pipeline.feature_names_in_)
-    probability = decider.pipeline.predict_proba(test[features])[:, 1]
-    threshold = decider.decision.threshold
-    assert threshold is not None
-    measured = evaluate(test[credit.TARGET].to_numpy(), probability, (threshold,))
-    return products.Variant(
-        left_out=tuple(name for name in credit.NAMES if name not in features),
-        metrics=measured.metrics,
-        decided=measured.decisions[0],
-        by=measure_groups(test, probability, threshold),
+def _choose(
+    training: pd.DataFrame, features: Sequence[str], cv: StratifiedKFold, options: Options, cache: Path
+) -> tuple[products.Choice, pd.DataFrame]:
+    """Search the grid; give what was chosen, and all candidates, best first."""
+    X, y = training[list(features)], training[credit.TARGET].to_numpy()
+    grid, budget = GRIDS[options.grid] if options.model == "forest" else (BY_NAME[options.model].grid, BUDGET)
+    budget = options.budget or budget
+    pipeline = build_pipeline(features, options.classifier(features, {}))
+    results = search(pipeline, grid, X, y, list(cv.split(X, y)), options.jobs, cache)
+    place = choose(results, budget)
+    chosen, best = results.loc[place], results.loc[results["mean_test_score"].idxmax()]
+    choice = products.Choice(
+        grid=options.grid if options.model == "forest" else options.model,
+        candidates=len(results),
+        folds=FOLDS,
+        parameters=chosen["params"],
+        roc_auc=float(chosen["mean_test_score"]),
+        file_bytes=int(chosen["file_bytes"]),
+        largest_roc_auc=float(best["mean_test_score"]),
+        largest_file_bytes=int(best["file_bytes"]),
+        budget=budget,
     )
+    results = with_differences(results, place).sort_values("mean_test_score", ascending=False, kind="stable")
+    parameters = pd.DataFrame(results["params"].tolist(), results.index).add_prefix("param_")
+    return choice, pd.concat([parameters, results], axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Model:
+    """A fitted model and what it does on the test part."""
+
+    decider: Decider
+    probability: Floats
+    measured: Evaluation
+
+    @classmethod
+    def fit(
+        cls,
+        training: pd.DataFrame,
+        test: pd.DataFrame,
+        features: Sequence[str],
+        choice: products.Choice,
+        cv: StratifiedKFold,
+        options: Options,
+    ) -> Self:
+        names, y = list(features), training[credit.TARGET].to_numpy()
+        pipeline = build_pipeline(names, options.classifier(names, choice.parameters))
+        decider = make_decider(pipeline, training[names], y, cv, options.costs, options.calibration, options.jobs)
+        probability = decider.pipeline.predict_proba(test[names])[:, 1]
+        return cls(
+            decider, probability, evaluate(test[credit.TARGET].to_numpy(), probability, (decider.threshold, 0.5))
+        )
+
+    def variant(self, test: pd.DataFrame) -> products.Variant:
+        features = self.decider.pipeline.feature_names_in_
+        return products.Variant(
+            left_out=tuple(name for name in credit.NAMES if name not in features),
+            metrics=self.measured.metrics,
+            decided=self.measured.decisions[0],
+            by=measure_groups(test, self.probability, self.decider.threshold),
+        )
 
 
 def _challengers(
@@ -188,8 +205,7 @@ def _challengers(
     training: pd.DataFrame,
     test: pd.DataFrame,
     features: Sequence[str],
-    ours: Decider,
-    probability: Floats,
+    ours: _Model,
     cv: StratifiedKFold,
 ) -> list[products.Challenger]:
     """Compare with other models of typical parameters, on the same folds and on the test part."""
@@ -207,8 +223,8 @@ def _challengers(
             products.Challenger(
                 title=model.title.removesuffix(" (served)"),
                 parameters=in_words(model.typical),
-                cross_validated=area_difference(y, out_of_fold, ours.out_of_fold, folds).interval,
-                test=area_difference(y_test, score, probability).interval,
+                cross_validated=area_difference(y, out_of_fold, ours.decider.out_of_fold, folds).interval,
+                test=area_difference(y_test, score, ours.probability).interval,
             )
         )
     return found

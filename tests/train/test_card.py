@@ -1,36 +1,26 @@
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from lambda_fn.metadata import decode_card
+from lambda_fn.card import Data, Decision, Interval, decode_card, encode
 from made_up import made_up_clients
-from train import schema
-from train.card import build_card
+from train import features as credit
+from train.card import build_card, nine_digits
 
-FEATURES = [name for name in schema.NAMES if name not in schema.EXCLUDABLE]
+FEATURES = [name for name in credit.NAMES if name not in credit.EXCLUDABLE]
 KNOWN = {
     "estimator": "RandomForestClassifier()",
-    "threshold": {"value": 0.25, "method": "chosen for the tests"},
-    "data": {
-        "source": "made up by the tests",
-        "sha256": "",
-        "rows": 500,
-        "training_rows": 400,
-        "test_rows": 100,
-        "positive_rate": 0.25,
-        "synthetic": True,
-    },
-    "metrics": {"roc_auc": {"value": 0.75, "low": 0.5, "high": 1.0}},
-    "decisions": [],
+    "decision": Decision("at_least", 0.25, "chosen for the tests"),
+    "data": Data("made up by the tests", "", 500, 400, 100, synthetic=True, positive_rate=0.25),
+    "metrics": {"roc_auc": Interval(0.75, 0.5, 1.0)},
 }
 
 
 @pytest.fixture(scope="module")
 def table():
     X, y = made_up_clients(400)
-    return X.assign(**{schema.TARGET: y})
+    return X.assign(**{credit.TARGET: y})
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +30,16 @@ def scores():
 
 @pytest.fixture(scope="module")
 def card(table, scores):
-    return decode_card(json.dumps(build_card(table, schema.NAMES, scores, **KNOWN)))
+    return decode_card(encode(build_card(table, credit.NAMES, scores, **KNOWN)))
 
 
 def test_card_is_read_by_the_reader_of_model_files(card):
-    assert [feature.name for feature in card.features] == list(schema.NAMES)
-    assert {family.name for family in card.families} == {family.name for family in schema.FAMILIES}
+    assert [feature.name for feature in card.features] == list(credit.NAMES)
+    assert {family.name for family in card.families} == {family.name for family in credit.FAMILIES}
 
 
 def test_card_names_the_models_features_and_their_families_alone(table, scores):
-    card = decode_card(json.dumps(build_card(table, FEATURES, scores, **KNOWN)))
+    card = decode_card(encode(build_card(table, FEATURES, scores, **KNOWN)))
 
     assert [feature.name for feature in card.features] == FEATURES
     assert [family.name for family in card.families] == [
@@ -77,10 +67,10 @@ def test_codes_are_all_legal_values_with_a_meaning(card):
 
 
 def test_reference_profile_is_a_typical_client_who_paid(card, table):
-    paid = table[table[schema.TARGET] == 0]
-    profile = dict(zip(schema.NAMES, card.reference.profile, strict=True))
+    paid = table[table[credit.TARGET] == 0]
+    profile = dict(zip(credit.NAMES, card.reference.profile, strict=True))
 
-    for feature in schema.FEATURES:
+    for feature in credit.FEATURES:
         if feature.kind == "integer":
             assert abs(profile[feature.name] - np.median(paid[feature.name])) <= 0.5
         else:
@@ -89,7 +79,7 @@ def test_reference_profile_is_a_typical_client_who_paid(card, table):
 
 
 def test_histograms_hold_the_shares_of_the_training_rows(card, table, scores):
-    columns = {name: table[name].to_numpy() for name in schema.NAMES} | {"probability": scores}
+    columns = {name: table[name].to_numpy() for name in credit.NAMES} | {"probability": scores}
 
     for histogram in card.histograms:
         values = columns[histogram.name]
@@ -101,6 +91,19 @@ def test_histograms_hold_the_shares_of_the_training_rows(card, table, scores):
 
 
 def test_the_same_training_gives_the_same_card(table, scores):
-    first, again = (json.dumps(build_card(table.copy(), schema.NAMES, scores.copy(), **KNOWN)) for _ in range(2))
+    first, again = (encode(build_card(table.copy(), credit.NAMES, scores.copy(), **KNOWN)) for _ in range(2))
 
     assert first == again
+
+
+def test_last_bits_of_what_is_computed_do_not_reach_the_card(table, scores):
+    nudged = np.nextafter(scores, 1.0)
+
+    assert encode(build_card(table, credit.NAMES, nudged, **KNOWN)) == encode(
+        build_card(table, credit.NAMES, scores, **KNOWN)
+    )
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(1 / 3, 0.333333333), (123456789.123, 123456789.0), (0.0, 0.0)])
+def test_nine_digits_are_kept(value, rounded):
+    assert nine_digits(value) == rounded

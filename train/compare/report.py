@@ -75,8 +75,9 @@ def markdown(result: Comparison) -> str:
         f"Data: {result.data.source}; {result.data.training_rows:,} training rows, {result.data.test_rows:,} test "
         f"rows. Each model was tuned by ROC AUC on the same {result.folds} folds of the training part, behind the same "
         "scaler, and is listed by that score: the best of each grid, so a little flattered. Differences are paired on "
-        "the same clients, by DeLong, with 95 % intervals: in cross-validation within folds, and on the test part, where "
-        "p values are adjusted for the number of models by Holm. The test part chooses nothing; it confirms, or doesn't.",
+        "the same clients, by DeLong, with 95 % intervals: in cross-validation within folds, and on the test part, "
+        "where p values are adjusted for the number of models by Holm. The test part chooses nothing; it confirms, or "
+        "doesn't.",
         "",
         table(header, rows),
         "",

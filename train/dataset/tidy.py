@@ -85,7 +85,8 @@ class Dataset:
 
     def __str__(self) -> str:
         note = " SYNTHETIC: made-up clients, no real person." if self.synthetic else ""
-        return f"Data: {self.source}, {len(self.frame):,} rows.{note}"
+        licence = f", {self.licence}" if self.licence else ""
+        return f"Data: {self.source}{licence}, {len(self.frame):,} rows.{note}"
 
 
 @dataclass(frozen=True, slots=True)

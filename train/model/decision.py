@@ -76,6 +76,12 @@ class Decider:
     decision: Decision
     calibration: Calibration
 
+    @property
+    def threshold(self) -> float:
+        """The decision's; it always has one."""
+        assert self.decision.threshold is not None
+        return self.decision.threshold
+
 
 def make_decider(
     pipeline: Pipeline,
@@ -200,8 +206,9 @@ def threshold_of_largest_f1(y: Labels, probability: Floats) -> float:
     """
     precision, recall, cut = precision_recall_curve(y, probability)
     f1 = share(2 * precision * recall, precision + recall)[:-1]
+    f1[cut == 0] = -1.0  # a threshold of 0 is none
     best = int(np.argmax(f1))
-    return _between(cut[best - 1] if best else 0.0, cut[best])
+    return _between(cut[best - 1] if best else 0.0, cut[best]) if cut[best] > 0 else 0.5
 
 
 def threshold_of_least_cost(y: Labels, probability: Floats, costs: Costs) -> float:

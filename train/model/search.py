@@ -30,7 +30,7 @@ from train.files import replace
 
 Fold = tuple[Labels, Labels]
 Rung = tuple[int | None, int]  # depth limit and number of trees
-_BYTES_PER_NODE, _BYTES_BESIDE = 14, 26_000
+_BYTES_PER_NODE, _BYTES_BESIDE = 15.5, 30_500
 
 
 class BudgetError(ValueError):
@@ -38,9 +38,10 @@ class BudgetError(ValueError):
 
 
 def file_bytes(n_nodes: float) -> int:
-    """Estimate the size of the model file that a candidate's trees would make, explanation and card included.
+    """Estimate the size of the model file of so many tree nodes: explanation, card and proof rows included.
 
-    Measured on exported files of this project's own forests and boosters, in double: @@.
+    Measured on exported files of this project's own models: 2,258 nodes of a forest 65 KB, 3,720 of a booster 88 KB,
+    18,238 of a forest 313 KB. The estimate is within 1 % of each.
     """
     return round(_BYTES_BESIDE + _BYTES_PER_NODE * n_nodes)
 
@@ -76,7 +77,8 @@ def search(
     -------
     DataFrame
         A row for each candidate, in `ParameterGrid`'s order: ``params``, ``split0_test_score`` and so on,
-        ``mean_test_score``, ``mean_n_nodes`` (0 for what has no trees) and ``file_bytes``, the estimate of its size.
+        ``mean_test_score``, ``mean_n_nodes`` of the fits (0 for what has no trees) and ``file_bytes``, the estimate of
+        the size of its file once it is fitted on all rows: a forest's nodes grow with them.
     """
     candidates = list(ParameterGrid(dict(grid)))
     groups: dict[str, list[int]] = defaultdict(list)
@@ -117,10 +119,12 @@ def search(
             replace(path, json.dumps(measured).encode())
     table = pd.DataFrame({"params": candidates} | {f"split{k}_test_score": column for k, column in enumerate(scores.T)})
     mean_nodes = nodes.mean(axis=1)
+    is_forest = isinstance(pipeline[-1], RandomForestClassifier)
+    growth = len(y) / np.mean([len(rows) for rows, _ in folds]) if is_forest else 1.0
     return table.assign(
         mean_test_score=scores.mean(axis=1),
         mean_n_nodes=mean_nodes,
-        file_bytes=[file_bytes(count) for count in mean_nodes],
+        file_bytes=[file_bytes(growth * count) for count in mean_nodes],
     )
 
 

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from credit_files import UCI_HEADER, csv_file, uci_rows, xls_file, zip_file
-from train import dataset, sources
-from train.sources import SYNTHETIC, DataError, download_uci, read_source, read_table
+from train.dataset import sources, tidy
+from train.dataset.sources import SYNTHETIC, DataError, download_uci, read_source, read_table
 
 ZIP = zip_file({"default of credit card clients.xls": xls_file(uci_rows())})
 SHA256 = hashlib.sha256(ZIP).hexdigest()
@@ -134,9 +134,9 @@ def test_server_that_falls_silent_is_given_up(sent, cache):
 def test_auto_takes_ucis_file_where_it_can(cache, monkeypatch):
     with serving(sending(ZIP)) as (url, _):
         monkeypatch.setattr(sources, "download_uci", partial(download_uci, url, SHA256, cache))
-        monkeypatch.setattr(dataset, "UCI_SHA256", SHA256)
+        monkeypatch.setattr(tidy, "YEH_CONTENT", tidy.content_of(tidy.load("uci").raw))
 
-        loaded = dataset.load("auto")
+        loaded = tidy.load("auto")
 
     assert str(loaded) == (
         "Data: UCI Machine Learning Repository 350, default of credit card clients (Yeh, 2009), CC BY 4.0, 60 rows."
