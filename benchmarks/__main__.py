@@ -146,9 +146,10 @@ def ratios(figures):
         Ratio("the same / with one BLAS thread", start["handler"] / start["floor_one_blas_thread"], 0.9),
         Ratio("one-row event / bare", one["handler"] / one["bare"], 6),
         Ratio("1,000-row rate / bare", batch["bare"] / batch["handler"], 0.6, at_least=True),
-        Ratio("explained one-row event / plain", one["explained"] / one["handler"], 3),
         Ratio("queue function, start / HTTP function's", start["queue"] / start["handler"]),
     ]
+    if "explained" in one:
+        rows.append(Ratio("explained one-row event / plain", one["explained"] / one["handler"], 3))
     if cold["handler"]["peak"]:
         rows.insert(3, Ratio("peak memory, one row, MB", cold["handler"]["peak"] / 1e6, 50))
         rows.insert(4, Ratio("the same, ordinary way", cold["floor"]["peak"] / 1e6))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from small_models import row_model
 from lambda_fn.c_api import API_VERSION
+from small_models import row_model
 
 pytestmark = pytest.mark.e2e
 

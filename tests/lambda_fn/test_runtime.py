@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from small_models import TYPES, model_of, row_model, stump_model
 from lambda_fn import c_api
 from lambda_fn.runtime import Declared, RuntimeFailure, Session, Tensor, library_version
+from small_models import TYPES, model_of, row_model, stump_model
 
 FORMATS = {"float32": "f", "float64": "d", "int64": "q", "bool": "?"}
 
@@ -132,7 +132,7 @@ def test_outputs_that_are_constants_inputs_or_asked_for_twice_are_right_each_tim
         assert [result.data[0] for result in results] == [value, 1, value]
 
 
-@pytest.mark.parametrize("n_rows", [2, 2000])
+@pytest.mark.parametrize("n_rows", [2, 20_000])
 def test_every_run_sees_its_own_rows(session, n_rows):
     for start in range(40):
         values = np.arange(3.0 * n_rows) + start
