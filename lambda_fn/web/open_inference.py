@@ -10,7 +10,7 @@ import json
 import re
 import struct
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -51,11 +51,16 @@ class UnknownModelError(InferenceError):
 
 
 class Inference(NamedTuple):
-    """A request that was read: rows to score, and whether each output that is wanted goes as bytes."""
+    """A request whose tensors are still to be read: so many rows, by the first tensor's shape.
 
-    rows: Matrix
+    ``outputs`` names those that are wanted, and says whether each goes as bytes.
+    """
+
+    rows: int
     outputs: Mapping[str, bool]
     id: str | None
+    inputs: Sequence[Input]
+    binary: memoryview
 
     @property
     def explain(self) -> bool:
@@ -216,7 +221,7 @@ class Protocol:
             )
 
     def read(self, body: bytes, json_size: str | None) -> Inference:
-        """Read an inference request; whether the model takes its values shows when they are scored.
+        """Read an inference request, but for its tensors.
 
         Parameters
         ----------
@@ -228,7 +233,7 @@ class Protocol:
         Raises
         ------
         InferenceError
-            Naming the tensor that is wrong, and what is allowed.
+            Naming what is wrong, and what is allowed.
         """
         header, binary = _split(body, json_size)
         try:
@@ -237,8 +242,21 @@ class Protocol:
             raise InferenceError(f"not an inference request: {error}") from None
         _refuse_repeated(header)
         outputs = self._wanted(request)
-        rows = self._rows(_tensors(request.inputs, binary))
-        return Inference(rows, outputs, request.id)
+        for tensor in request.inputs:
+            check(tensor)
+        if not request.inputs:
+            raise self._wrong_inputs([])
+        return Inference(request.inputs[0].shape[0], outputs, request.id, request.inputs, binary)
+
+    def matrix(self, inference: Inference) -> Matrix:
+        """Read a request's tensors; whether the model takes their values shows when they are scored.
+
+        Raises
+        ------
+        InferenceError
+            Naming the tensor that is wrong, and what is allowed.
+        """
+        return self._rows(_tensors(inference.inputs, inference.binary))
 
     def _wanted(self, request: _Request) -> dict[str, bool]:
         """Give the outputs to return, and whether each goes as binary data."""
@@ -276,12 +294,7 @@ class Protocol:
                 )
             return Matrix(values, shape[0])
         if tensors.keys() != set(self._names):
-            unknown = sorted(set(tensors) - set(self._names))
-            missing = [name for name in self._names if name not in tensors]
-            raise InferenceError(
-                "inputs must be one matrix of all features or one for each feature; "
-                f"unknown: {quote(unknown)}, missing: {missing}"
-            )
+            raise self._wrong_inputs(tensors)
         shapes = [tensors[name][0] for name in self._names]
         n_rows = shapes[0][0]
         if any(shape[0] != n_rows or shape[1:] not in ([], [1]) for shape in shapes):
@@ -291,6 +304,14 @@ class Protocol:
             values = tensors[rule.name][1]
             matrix[column::width] = _encoded(rule, values) if isinstance(values, list) else values
         return Matrix(matrix, n_rows)
+
+    def _wrong_inputs(self, given: Collection[str]) -> InferenceError:
+        unknown = sorted(set(given) - set(self._names))
+        missing = [name for name in self._names if name not in given]
+        return InferenceError(
+            "inputs must be one matrix of all features or one for each feature; "
+            f"unknown: {quote(unknown)}, missing: {missing}"
+        )
 
     def bytes_per_row(self, inference: Inference) -> int:
         """Tell how long a row's share of the answer is at most, as it stands in the front's response."""
@@ -319,7 +340,7 @@ class Protocol:
             known, values = self.outputs[name], getattr(scores, name).data
             if name == "label":
                 values = [self._labels[place] for place in values]
-            shape = [inference.rows.rows, *known.shape[1:]]
+            shape = [inference.rows, *known.shape[1:]]
             if as_binary:
                 chunks.append(write_bytes(known.datatype, values))
                 parameters = {"binary_data_size": len(chunks[-1])}
@@ -379,11 +400,12 @@ def _refuse_repeated(header: bytes) -> None:
             open_objects[-1].add(name)
 
 
-def _tensors(inputs: list[Input], binary: memoryview) -> dict[str, tuple[list[int], array[float] | list[str | None]]]:
+def _tensors(
+    inputs: Sequence[Input], binary: memoryview
+) -> dict[str, tuple[list[int], array[float] | list[str | None]]]:
     """Give each input's shape and values by its name."""
     tensors: dict[str, tuple[list[int], array[float] | list[str | None]]] = {}
     for tensor in inputs:
-        check(tensor)
         if tensor.name in tensors:
             raise InferenceError(f"input {quote(tensor.name)} is given twice")
         size = _parameters(tensor.parameters, f"input {quote(tensor.name)}").binary_data_size

@@ -130,15 +130,15 @@ class Routes:
             _require_json(call.request)
         try:
             inference = self._protocol.read(call.request.body(), announced)
-            n_rows, limit = inference.rows.rows, call.request.max_answer_bytes
-            self.limits.check(
+            n_rows, limit = inference.rows, call.request.max_answer_bytes
+            self.limits.check(  # before the tensors are read: millions of rows would take longest there
                 n_rows,
                 call.context,
                 explain=inference.explain,
                 max_answer_bytes=limit,
                 row_bytes=self._protocol.bytes_per_row(inference),
             )
-            scores = self._service.score(inference.rows, call.started, explain=inference.explain)
+            scores = self._service.score(self._protocol.matrix(inference), call.started, explain=inference.explain)
         except InferenceError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
         except InvalidValuesError as error:

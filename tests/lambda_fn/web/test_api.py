@@ -257,6 +257,16 @@ def test_tensors_that_there_is_no_time_for_are_refused(connect, api, short_of_ti
     assert scored == []
 
 
+def test_more_rows_than_can_be_answered_are_refused_unread(client, model):
+    """Their shape alone tells: reading a million rows of one would take a small function its whole time."""
+    tensor = {"name": "x", "datatype": "FP64", "shape": [1_500_000, 24], "data": "not read"}
+
+    status, answer = client.post(f"/v2/models/{model.card.name}/infer", {"inputs": [tensor]})
+
+    assert status == 413
+    assert answer["error"].startswith("the answer is too large: 1500000 instances can take")
+
+
 def test_answer_that_is_too_large_after_all_is_refused(client, row, monkeypatch):
     monkeypatch.setattr("lambda_fn.web.limits.Limits.check", lambda *_, **__: None)
 

@@ -44,7 +44,7 @@ def ask(protocol, service):
     def ask(request, binary=None):
         header = request if isinstance(request, bytes) else json.dumps(request).encode()
         inference = protocol.read(header + (binary or b""), None if binary is None else str(len(header)))
-        return protocol.write(inference, service.score(inference.rows, 0.0, explain=inference.explain))
+        return protocol.write(inference, service.score(protocol.matrix(inference), 0.0, explain=inference.explain))
 
     return ask
 
@@ -307,7 +307,8 @@ def test_texts_of_nested_data_may_hold_anything(any_model):
     inputs = columns_of(any_model, [linear_models.ROW] * 5)
     inputs[4] |= {"shape": [5, 1], "data": [[text] for text in odd]}
 
-    rows = Protocol(any_model.card).read(json.dumps({"inputs": inputs}).encode(), None).rows
+    protocol = Protocol(any_model.card)
+    rows = protocol.matrix(protocol.read(json.dumps({"inputs": inputs}).encode(), None))
 
     assert rows.values[4::6].tolist() == [-1.0] * 5
 
@@ -330,7 +331,7 @@ part, shape, datatype = json.loads(sys.argv[2])
 head = '{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":[' % (shape, datatype)
 body = (head + part * ((6_291_000 - len(head)) // len(part)) + part[:-1] + "]}]}").encode()
 try:
-    protocol.read(body, None)
+    protocol.matrix(protocol.read(body, None))
 except ValueError:
     print(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """
@@ -545,7 +546,8 @@ def test_damaged_texts_are_refused(any_model, data):
     header = json.dumps({"inputs": inputs}).encode()
 
     with pytest.raises(InferenceError, match="are not 2 texts in UTF-8, each after its length as 4 bytes"):
-        Protocol(any_model.card).read(header + data, str(len(header)))
+        protocol = Protocol(any_model.card)
+        protocol.matrix(protocol.read(header + data, str(len(header))))
 
 
 def test_model_without_families_has_no_contributions(any_model):
