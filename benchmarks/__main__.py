@@ -1,8 +1,10 @@
-"""Measure what the function and its model file cost; print ratios beside what is asked of them, write ``bench.json``.
+"""Measure what the function and its model file cost: print each figure beside what is asked of it, write bench.json.
 
     python -m benchmarks [--build build]
 
-It takes what ``make run`` and ``make package`` left in the build folder. Times are processor times of one thread.
+It takes what ``make run`` and ``make package`` left in the build folder. Times are processor times of one thread, and
+ratios are to the ordinary way to serve an ONNX file, measured in the same run: numpy and onnxruntime's Python package.
+OpenBLAS, which comes with numpy, starts a pool of threads unless OPENBLAS_NUM_THREADS is 1; both are the floor.
 """
 
 import argparse
@@ -13,113 +15,161 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-# Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import joblib
-import numpy as np
+from lambda_fn.features import example_row
 
-from benchmarks import cold_start, explain
+from benchmarks import cold_start, explain, ordinary
+from benchmarks.cold_start import Way
 from benchmarks.timing import interleaved
-from lambda_fn.model import Model
-from lambda_fn.sample import sample_row
+from infra.runtime import lambda_environment, runtime_packages
+from infra.template import read_function
+from lambda_fn.model import Model, golden_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENT = ROOT / "tests/events/http_api_v2.json"
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
-def warm(packed, event, out):
-    """Run `benchmarks.handler` among the packed function's packages."""
+class Ratio(NamedTuple):
+    """A figure, and what is asked of it: at most ``limit``, or at least; None where nothing is."""
+
+    name: str
+    value: float
+    limit: float | None = None
+    at_least: bool = False
+
+    def line(self):
+        """Put it in words, and say where it is missed."""
+        asked = "" if self.limit is None else f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
+        missed = self.limit is not None and (self.value < self.limit if self.at_least else self.value > self.limit)
+        return f"{self.name:62} {self.value:8.2f}  {asked}{'  MISSED' if missed else ''}".rstrip()
+
+
+def function_variables(function, *behind):
+    """Return the variables of a packed function; packages that it does not hold may lie behind its own."""
+    function = function.resolve()
+    return {
+        "PYTHONPATH": os.pathsep.join(map(str, (function, *behind))),
+        "LAMBDA_TASK_ROOT": str(function),
+        "MODEL_PATH": str(function / "model.onnx"),
+    }
+
+
+def warm(script, variables, event, out):
+    """Run a benchmark of warm requests among the packages that the variables name."""
     subprocess.run(
-        [sys.executable, "-S", ROOT / "benchmarks/handler.py", packed["MODEL_PATH"], event, out],
-        env=os.environ | packed | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        [sys.executable, "-S", script, variables["MODEL_PATH"], event, out],
+        env=os.environ | variables | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.DEVNULL,
         check=True,
     )
     return json.loads(out.read_text())
 
 
-def one_row(pipeline, model, row):
-    """Time one row in scikit-learn and in the file, in this process."""
+def starts(function, event, pipeline, first):
+    """Name the ways to start that are compared."""
+    packed, floor = function_variables(function), {"PYTHONPATH": str(ordinary.packages())}
+    places = {"model": packed["MODEL_PATH"], "event": str(event), "pipeline": str(pipeline)}
+    queue = lambda_environment(read_function("QueueScoreFunction"), function.resolve()) | packed
+    queue |= {"PYTHONPATH": f"{packed['PYTHONPATH']}{os.pathsep}{runtime_packages()}"}
+    queue |= {"RESULTS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/012345678912/results.fifo"}
+    ways = {
+        "floor": Way(cold_start.FLOOR.format(**places), floor),
+        "floor_one_blas_thread": Way(cold_start.FLOOR.format(**places), floor | ONE_BLAS_THREAD),
+        "handler": Way(cold_start.HANDLER.format(**places), packed),
+        "queue": Way(cold_start.QUEUE, queue),
+        "scikit_learn": Way(cold_start.SCIKIT_LEARN.format(**places)),
+    }
+    if first:
+        theirs = function_variables(first / "build/function")
+        ways["first_version"] = Way(cold_start.HANDLER.format(**places), theirs)
+        ways["first_version_one_blas_thread"] = Way(cold_start.HANDLER.format(**places), theirs | ONE_BLAS_THREAD)
+    return ways
+
+
+def in_this_process(pipeline_path, model_path):
+    """Time scikit-learn and the file where everything is imported: the load, and one row."""
     import pandas as pd
 
-    frame = pd.DataFrame(row.astype(float), columns=pipeline.feature_names_in_)
-    return interleaved(
-        {"scikit_learn": lambda: pipeline.predict_proba(frame), "onnx": lambda: model.score(row)}, turns=20, calls=10
-    )
-
-
-def loaded(pipeline_path, model_path):
-    """Time the load of both, in this process, where everything is imported."""
-    return interleaved(
-        {"scikit_learn": lambda: joblib.load(pipeline_path), "onnx": lambda: Model(model_path)}, turns=20, calls=1
-    )
+    model, pipeline = Model(model_path), joblib.load(pipeline_path)
+    row = golden_rows(model.card)
+    row = row._replace(values=row.values[: len(model.card.features)], rows=1)
+    frame = pd.DataFrame([list(row.values)], columns=[feature.name for feature in model.card.features])
+    load = {"scikit_learn": lambda: joblib.load(pipeline_path), "onnx": lambda: Model(model_path)}
+    one_row = {"scikit_learn": lambda: pipeline.predict_proba(frame), "onnx": lambda: model.score(row)}
+    return {"load": interleaved(load, turns=20, calls=1), "one_row": interleaved(one_row, turns=20, calls=10)}
 
 
 def measure(build, turns, scratch):
     """Take all figures, in seconds and bytes."""
-    model_path, pipeline_path = build / "model.onnx", build / "pipeline.joblib"
-    model, pipeline = Model(model_path), joblib.load(pipeline_path)
-    sample = sample_row(model.card)
-    row = np.array([list(sample.values())], dtype=np.float32)
-    reference = np.array([model.card.reference.profile], dtype=np.float32)
-    function = (build / "function").resolve()
-    packed = {
-        "PYTHONPATH": str(function),
-        "LAMBDA_TASK_ROOT": str(function),
-        "MODEL_PATH": str(function / "model.onnx"),
-    }
-    event = scratch / "event.json"
-    event.write_text(json.dumps(json.loads(EVENT.read_text()) | {"body": json.dumps({"instances": [sample]})}))
-    places = {"model": packed["MODEL_PATH"], "event": str(event), "pipeline": str(pipeline_path)}
-    starts = {
-        "floor": (cold_start.FLOOR.format(**places), packed),
-        "handler": (cold_start.HANDLER.format(**places), packed),
-        "scikit_learn": (cold_start.SCIKIT_LEARN.format(**places), {}),
-    }
-    return {
-        "model": {"name": model.card.name, "version": model.card.version},
+    function, model_path, pipeline_path = build / "function", build / "model.onnx", build / "pipeline.joblib"
+    card = Model(model_path).card
+    event, out = scratch / "event.json", scratch / "figures.json"
+    body = json.dumps({"instances": [example_row(card)]})
+    event.write_text(json.dumps(json.loads(EVENT.read_text()) | {"body": body}))
+    first = ordinary.first_version(build / "tidy.csv")
+    figures = {
+        "model": {"name": card.name, "version": card.version},
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
-        "warm": warm(packed, event, scratch / "figures.json"),
-        "cold_start": cold_start.first_answer(starts, turns),
-        "explanations": explain.measure(model_path, row, reference, pipeline),
-        "one_row": one_row(pipeline, model, row),
-        "load": loaded(pipeline_path, model_path),
-        "file_bytes": {"scikit_learn": pipeline_path.stat().st_size, "onnx": model_path.stat().st_size},
+        "bytes": {
+            "zip": (build / "function.zip").stat().st_size,
+            "scikit_learn": pipeline_path.stat().st_size,
+            "onnx": model_path.stat().st_size,
+        },
+        "warm": warm(ROOT / "benchmarks/handler.py", function_variables(function, ordinary.packages()), event, out),
+        "cold_start": cold_start.first_answers(starts(function, event, pipeline_path, first), turns),
+        **in_this_process(pipeline_path, model_path),
+        "explanations": explain.measure(model_path, pipeline_path, build / "card.json"),
     }
+    if first:
+        figures["first_version"] = {
+            "zip": (first / "build/function.zip").stat().st_size,
+            **warm(first / "benchmarks/handler.py", function_variables(first / "build/function"), event, out),
+        }
+    return figures
 
 
 def ratios(figures):
-    """Relate the figures to each other: what is measured, ratio, limit (None where nothing is asked), whether at least.
-
-    Returns
-    -------
-    list of (str, float, float or None, bool)
-    """
-    warm, cold, seconds = figures["warm"], figures["cold_start"], figures["explanations"]["seconds"]
-    size, files = figures["explanations"]["bytes"], figures["file_bytes"]
+    """Relate the figures to each other."""
+    one, batch, cold, sizes = (
+        figures["warm"]["one_row"],
+        figures["warm"]["batch"],
+        figures["cold_start"],
+        figures["bytes"],
+    )
+    start = {name: way["processor"] for name, way in cold.items()}
     rows = [
-        ("one-row event, handler / bare", warm["one_row"]["handler"] / warm["one_row"]["bare"], 10, False),
-        ("1,000-row rate, handler / bare", warm["batch"]["bare"] / warm["batch"]["handler"], 0.6, True),
-        ("import and first answer, handler / bare", cold["handler"] / cold["floor"], 1.5, False),
-        ("plain row, file with / without explanations", seconds["plain"] / seconds["without"], 2, False),
-        ("one explained row, milliseconds", seconds["explained"] * 1e3, 1, False),
-        ("file with / without explanations", size["file"] / (size["file"] - size["explanations"]), 1.1, False),
+        Ratio("package, MB zipped", sizes["zip"] / 1e6, 12),
+        Ratio("start to first answer / ordinary way", start["handler"] / start["floor"], 0.55),
+        Ratio("the same / with one BLAS thread", start["handler"] / start["floor_one_blas_thread"], 0.9),
+        Ratio("one-row event / bare", one["handler"] / one["bare"], 6),
+        Ratio("1,000-row rate / bare", batch["bare"] / batch["handler"], 0.6, at_least=True),
+        Ratio("explained one-row event / plain", one["explained"] / one["handler"], 3),
+        Ratio("queue function, start / HTTP function's", start["queue"] / start["handler"]),
     ]
-    if "shap" in seconds:
+    if cold["handler"]["peak"]:
+        rows.insert(3, Ratio("peak memory, one row, MB", cold["handler"]["peak"] / 1e6, 50))
+        rows.insert(4, Ratio("the same, ordinary way", cold["floor"]["peak"] / 1e6))
+    if first := figures.get("first_version"):
         rows += [
-            ("explained from the raw row, shap / file", seconds["shap_from_raw_row"] / seconds["explained"], 20, True),
-            ("the same without scaling in shap", seconds["shap"] / seconds["explained"], None, True),
-            ("the same, against one reference", seconds["shap_one_reference"] / seconds["explained"], None, True),
+            Ratio("first version: package, MB zipped", first["zip"] / 1e6),
+            Ratio("first version: start / ordinary way", start["first_version"] / start["floor"]),
+            Ratio(
+                "first version: start / ordinary way, one BLAS thread both",
+                start["first_version_one_blas_thread"] / start["floor_one_blas_thread"],
+            ),
+            Ratio("first version: one-row event / this one's", first["one_row"]["handler"] / one["handler"]),
+            Ratio("1,000-row rate / first version's", first["batch"]["handler"] / batch["handler"], 1, at_least=True),
         ]
-    else:
-        print("shap is not installed, so not compared with: tests/requirements-e2e.txt pins it")
     return [
         *rows,
-        ("scikit-learn / file: import and first score", cold["scikit_learn"] / cold["floor"], None, True),
-        ("scikit-learn / file: load", figures["load"]["scikit_learn"] / figures["load"]["onnx"], None, True),
-        ("scikit-learn / file: one row", figures["one_row"]["scikit_learn"] / figures["one_row"]["onnx"], None, True),
-        ("scikit-learn / file: bytes", files["scikit_learn"] / files["onnx"], None, True),
+        Ratio("scikit-learn: start to first score / this function's", start["scikit_learn"] / start["handler"]),
+        Ratio("scikit-learn: load / the file's", figures["load"]["scikit_learn"] / figures["load"]["onnx"]),
+        Ratio("scikit-learn: one row / the file's", figures["one_row"]["scikit_learn"] / figures["one_row"]["onnx"]),
+        Ratio("scikit-learn: bytes / the file's", sizes["scikit_learn"] / sizes["onnx"]),
+        *(Ratio(*row) for row in explain.ratios(figures["explanations"])),
     ]
 
 
@@ -131,11 +181,9 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         figures = measure(options.build, options.turns, Path(scratch))
     related = ratios(figures)
-    for name, ratio, limit, at_least in related:
-        asked = "" if limit is None else f"{'at least' if at_least else 'at most'} {limit:g}"
-        missed = limit is not None and (ratio < limit if at_least else ratio > limit)
-        print(f"{name:45} {ratio:8.2f}  {asked}{'  MISSED' if missed else ''}".rstrip())
-    figures["ratios"] = {name: ratio for name, ratio, _, _ in related}
+    for ratio in related:
+        print(ratio.line())
+    figures["ratios"] = {ratio.name: ratio.value for ratio in related}
     out = options.build / "bench.json"
     temporary = out.with_name(out.name + ".tmp")
     temporary.write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """What Lambda would bill: durations of the packed functions in containers with Lambda's memory and processor share.
 
 ``python -m benchmarks.billed`` needs a Docker engine, prints the tables of docs/cost.md, and writes build/billed.json.
+``--before`` names the unpacked package of another version, whose first answers are measured in turns with this one's.
 Lambda gives 1,769 MB one processor and less memory less of it in proportion
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html); Docker holds a container to such a share.
 """
@@ -23,12 +24,15 @@ from infra.emulator import INVOKE_PATH
 from infra.runtime import emulator_binary
 from infra.template import read_function
 
-MEMORY = (256, 512)
+MEMORY = (256, 512)  # of the tables
+STARTS_MEMORY = (256, 512, 1769)  # of first answers
 MEGABYTES_PER_PROCESSOR = 1769
 SQS_SECONDS = (
     0.02  # taken for a call: SQS says "tens or low hundreds of milliseconds" (https://aws.amazon.com/sqs/faqs/)
 )
 ROW = Path("tests/events/direct.json")
+HTTP_EVENT = Path("tests/events/http_api_v2.json")
+SQS_EVENT = Path("tests/events/sqs.json")
 
 # Dollars, US East (N. Virginia), first tier, no free tier; docs/cost.md names date and sources.
 GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
@@ -79,20 +83,40 @@ def run(command):
 
 
 def invoke(url, event):
+    """Hand an event to a container, as soon as it listens."""
     request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json"})
     for _ in range(100):
         try:
             with urllib.request.urlopen(request, timeout=120) as response:
                 answer = json.load(response)
             break
-        except (ConnectionError, urllib.error.URLError):  # it does not listen yet
+        except (ConnectionError, urllib.error.URLError):
             time.sleep(0.05)
-    if isinstance(answer, dict) and (answer.get("errorMessage") or answer.get("batchItemFailures")):
-        raise SystemExit(f"the function failed: {answer}")
+    else:
+        raise InvocationError("the emulator does not listen")
+    failed = isinstance(answer, dict) and (
+        answer.get("errorMessage") or answer.get("batchItemFailures") or answer.get("statusCode", 200) != 200
+    )
+    if failed:
+        raise InvocationError(f"the function failed: {answer}")
 
 
 def measure(function, code, memory, event, repeats, variables):
     """Return the first duration, the mean of the others (all in ms) and the log's bytes per invocation."""
+    first, others, log = durations(function, code, memory, event, repeats, variables)
+    lines = [line for line in log.splitlines() if line.startswith("{")]
+    billed = [int(duration) + 1 for duration in others]
+    return {
+        "first": first,
+        "mean": statistics.mean(others),
+        "median": statistics.median(others),
+        "billed": statistics.mean(billed),
+        "log": sum(len(line) + 1 for line in lines) / (repeats + 1) + LAMBDA_LINES,
+    }
+
+
+def durations(function, code, memory, event, repeats, variables):
+    """Return the first duration in a new container and those of the repeats, in ms, and what was logged."""
     with container(function, code, memory, variables) as (identity, url):
         try:
             for _ in range(repeats + 1):
@@ -103,15 +127,21 @@ def measure(function, code, memory, event, repeats, variables):
         log = run(["docker", "logs", identity])
     first, *others = map(float, re.findall(r"\tDuration: ([\d.]+) ms", log))
     assert len(others) == repeats
-    lines = [line for line in log.splitlines() if line.startswith("{")]
-    billed = [int(duration) + 1 for duration in others]
-    return {
-        "first": first,
-        "mean": statistics.mean(others),
-        "median": statistics.median(others),
-        "billed": statistics.mean(billed),
-        "log": sum(len(line) + 1 for line in lines) / (repeats + 1) + LAMBDA_LINES,
-    }
+    return first, others, log
+
+
+def first_answers(codes, starts, queue, row):
+    """Start each version's functions in turns; yields case, memory and the medians of the first durations in ms."""
+    for case, name, _, event, _ in cases(row):
+        if case not in ("HTTP", "SQS, batches of 10"):
+            continue
+        variables = queue if name == "QueueScoreFunction" else {}
+        for memory in STARTS_MEMORY:
+            firsts = {version: [] for version in codes}
+            for _ in range(starts):
+                for version, code in codes.items():
+                    firsts[version].append(durations(read_function(name), code, memory, event, 0, variables)[0])
+            yield case, memory, {version: statistics.median(values) for version, values in firsts.items()}
 
 
 class ResultsQueue(BaseHTTPRequestHandler):
@@ -149,14 +179,15 @@ def results_queue(host):
 def messages(count, row):
     """Return a function that makes batches, with ids as SQS gives them: the results queue drops those that repeat."""
     numbers = iter(range(10**9))
-    body = json.dumps({"instances": [row]})
+    record = json.loads(SQS_EVENT.read_text())["Records"][0] | {"body": json.dumps({"instances": [row]})}
 
     def event():
-        records = [
-            {"messageId": f"{next(numbers):036d}", "body": body, "attributes": {}, "messageAttributes": {}}
-            for _ in range(count)
-        ]
-        return {"Records": records}
+        now = str(int(time.time() * 1e3))
+        times = {"SentTimestamp": now, "ApproximateFirstReceiveTimestamp": now}
+        attributes = record["attributes"] | times
+        return {
+            "Records": [record | {"messageId": f"{next(numbers):036d}", "attributes": attributes} for _ in range(count)]
+        }
 
     return event
 
@@ -164,8 +195,7 @@ def messages(count, row):
 def cases(row):
     """Each case: its name, function, rows in an invocation, event, repeats."""
     items = [{name: str(value) for name, value in row.items()} for _ in range(100)]
-    one = {"version": "2.0", "rawPath": "/predict", "headers": {"content-type": "application/json"}}
-    one |= {"requestContext": {"http": {"method": "POST", "path": "/predict"}, "requestId": "a", "stage": "$default"}}
+    one = json.loads(HTTP_EVENT.read_text())
     plain, explained = ({"instances": [row], "explain": explain} for explain in (False, True))
     return [
         ("HTTP", "ScoreFunction", 1, one | {"body": json.dumps(plain), "isBase64Encoded": False}, 200),
@@ -202,6 +232,8 @@ def cost(case, rows, memory, measured, architecture):
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.billed", description=__doc__.partition("\n")[0])
     parser.add_argument("--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s)")
+    parser.add_argument("--before", type=Path, help="the unpacked package of another version")
+    parser.add_argument("--starts", type=int, default=5, help="of each function, for first answers (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/billed.json"), help="(%(default)s)")
     options = parser.parse_args()
     print(ensure_image())
@@ -211,6 +243,8 @@ def main():
     results = []
     print("\n| case | MB | first, ms | mean of the others | median | billed | log, bytes |")
     print("|---|---|---|---|---|---|---|")
+    codes = {"now": options.code} | ({"before": options.before} if options.before else {})
+    firsts = []
     with results_queue(host) as queue:
         for memory in MEMORY:
             for case, name, rows, event, repeats in cases(row):
@@ -219,6 +253,11 @@ def main():
                 results.append({"case": case, "memory": memory, "rows": rows, **measured})
                 numbers = [f"{measured[key]:.1f}" for key in ("first", "mean", "median", "billed")]
                 print(f"| {case} | {memory} | {' | '.join(numbers)} | {measured['log']:.0f} |", flush=True)
+        print("\n| first answer | MB | " + " | ".join(f"{version}, ms" for version in codes) + " |")
+        print("|---" * (2 + len(codes)) + "|")
+        for case, memory, medians in first_answers(codes, options.starts, queue, row):
+            firsts.append({"case": case, "memory": memory, **medians})
+            print(f"| {case} | {memory} | {' | '.join(f'{medians[v]:.0f}' for v in codes)} |", flush=True)
     print("\n| case | MB | processor | requests | duration | around | logs | $ per million |")
     print("|---|---|---|---|---|---|---|---|")
     for result in results:
@@ -226,7 +265,7 @@ def main():
             parts = cost(result["case"], result["rows"], result["memory"], result, architecture)
             dollars = " | ".join(f"{value:.3f}" for value in parts.values())
             print(f"| {result['case']} | {result['memory']} | {architecture} | {dollars} |")
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    options.out.write_text(json.dumps({"cases": results, "first_answers": firsts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

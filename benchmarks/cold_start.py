@@ -1,33 +1,42 @@
-"""Time cold starts in new processes, interleaved: import and first answer of one way to serve a model, and another.
+"""Start programs in new processes, interleaved: one way to serve a model up to its first answer, and another.
 
-``first_answer(ways, ...)`` takes programs. Each measures itself from its first line on, in processor time: how long an
-idle machine would take, the start of Python itself left out.
+``first_answers(ways, turns)`` takes programs, each of which tells at its end what its whole process took, Python's own
+start included: seconds of processor, which other work on the machine disturbs little, and of wall time; and the peak
+of its memory.
 """
 
+import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from statistics import median
+from typing import NamedTuple
 
-_CLOCK = "import time\nstarted = time.process_time()\n"
-_STOP = "\nimport sys\nprint(time.process_time() - started, file=sys.stderr)\n"
-
-# The least that serves the model: what any handler of it pays for.
+# The least that the ordinary way takes: what any handler on onnxruntime's Python package pays for.
 FLOOR = """
 import numpy as np
 import onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession({model!r}, options, providers=["CPUExecutionProvider"])
-rows = np.zeros((1, session.get_inputs()[0].shape[1]), np.float32)
-session.run(("probability", "label"), {{"features": rows, "explain": np.array(False)}})
+inputs = {{"features": np.zeros((1, session.get_inputs()[0].shape[1])), "explain": np.array(False)}}
+session.run(None, {{declared.name: inputs[declared.name] for declared in session.get_inputs()}})
 """
 HANDLER = """
 import json
+from types import SimpleNamespace
 from lambda_fn import http_api
 with open({event!r}) as file:
     event = json.load(file)
-assert http_api.handler(event, None)["statusCode"] == 200
+left = lambda: 10_000
+answer = http_api.handler(event, SimpleNamespace(memory_limit_in_mb="1769", get_remaining_time_in_millis=left))
+assert answer["statusCode"] == 200, answer
+"""
+# Up to where it could take a batch: its first answer waits for the network.
+QUEUE = """
+from lambda_fn import queue
 """
 SCIKIT_LEARN = """
 import joblib
@@ -36,30 +45,55 @@ pipeline = joblib.load({pipeline!r})
 pipeline.predict_proba(pd.DataFrame([[0.0] * pipeline.n_features_in_], columns=pipeline.feature_names_in_))
 """
 
+_TELL = """
+import os, re, sys, time
+try:
+    with open("/proc/self/status") as file:
+        peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", file.read())[1]) * 1024
+except FileNotFoundError:  # only Linux tells a process's own peak
+    peak = None
+wall = time.monotonic() - float(os.environ["STARTED"])
+print('{"processor": %r, "wall": %r, "peak": %s}' % (time.process_time(), wall, peak or "null"), file=sys.stderr)
+"""
 
-def first_answer(programs, turns):
-    """Start each program in turns, in a process of its own: median seconds up to its first answer.
 
-    Parameters
-    ----------
-    programs : dict of str to (str, dict of str to str)
-        Text of the program, and its environment; a ``PYTHONPATH`` there replaces this machine's packages.
-    turns : int
-        How often each is started, after a first time that fills the system's file cache.
+class Way(NamedTuple):
+    """One way to start: a program, and its variables; a ``PYTHONPATH`` there replaces this machine's packages."""
+
+    program: str
+    variables: Mapping[str, str] = {}
+
+
+def first_answers(ways, turns):
+    """Start each way in turns, after a first time that fills the system's file cache.
+
+    Returns
+    -------
+    dict of str to dict
+        Medians of ``processor`` and ``wall`` in seconds, and of ``peak`` in bytes (None where the system doesn't tell).
     """
-    seconds = {name: [] for name in programs}
+    measured = {name: [] for name in ways}
     for turn in range(turns + 1):
-        for name, (program, variables) in programs.items():
-            options = ["-S"] if "PYTHONPATH" in variables else []
-            inherited = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
-            ran = subprocess.run(
-                [sys.executable, *options, "-c", _CLOCK + program + _STOP],
-                env=inherited | {"PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1"} | variables,
-                capture_output=True,
-                text=True,
-            )
-            if ran.returncode:
-                raise RuntimeError(f"{name} failed:\n{ran.stderr}")
+        for name, way in ways.items():
+            told = _start(name, way)
             if turn:
-                seconds[name].append(float(ran.stderr.splitlines()[-1]))
-    return {name: median(values) for name, values in seconds.items()}
+                measured[name].append(told)
+    return {
+        name: {
+            figure: None if runs[0][figure] is None else median(run[figure] for run in runs)
+            for figure in ("processor", "wall", "peak")
+        }
+        for name, runs in measured.items()
+    }
+
+
+def _start(name, way):
+    # -P: this folder's modules are not the package's.
+    options = ["-P", "-S"] if "PYTHONPATH" in way.variables else []
+    inherited = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
+    inherited |= {"PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1", "STARTED": str(time.monotonic())}
+    command = [sys.executable, *options, "-c", way.program + _TELL]
+    ran = subprocess.run(command, env=inherited | way.variables, capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"{name} failed:\n{ran.stderr}")
+    return json.loads(ran.stderr.splitlines()[-1])

@@ -1,63 +1,84 @@
-"""Time what explanations cost: a plain row with and without them in the file, and an explained row against shap."""
+"""Time what reasons cost: a plain row with and without them in the file, and an explained row against shap."""
 
-import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+import tempfile
+from pathlib import Path
+
+import joblib
+import pandas as pd
+from export.exporter import export
+from lambda_fn.features import Matrix
+from sklearn.pipeline import Pipeline
 
 from benchmarks.timing import interleaved
-from export.parity import open_session, run
+from export.__main__ import without_reasons
+from lambda_fn.card import decode_card
+from lambda_fn.model import Model, golden_rows
+
+MADE_UP_ROWS = 1_000  # the file was proved on many more when it was made
 
 
-def without_explanations(model):
-    """Take the explanations out of a model file's graph: what is left only scores."""
-    graph = model.graph
-    kept = [node for node in graph.node if node.domain == "ai.onnx.ml" or node.output[0] in ("positive", "label")]
-    kept[0].input[0] = "features"
-    kept.insert(1, helper.make_node("Reshape", ["scores", "flat"], ["probability"]))
-    used = [value for value in graph.initializer if value.name == "threshold"]
-    used.append(numpy_helper.from_array(np.array([-1]), "flat"))
-    plain = helper.make_graph(kept, graph.name, [graph.input[0]], list(graph.output)[:2], used)
-    return helper.make_model(plain, opset_imports=model.opset_import, ir_version=model.ir_version)
-
-
-def measure(path, row, reference, pipeline):
-    """Time a row in seconds, and weigh what explanations add to the file in bytes."""
-    model = onnx.load(path)
-    plain = without_explanations(model)
-    with_them, without = open_session(path.read_bytes()), open_session(plain.SerializeToString())
-    inputs = {"features": row}
-    (expected,) = without.run(("probability",), inputs)
-    assert (run(with_them, row)[0] == expected).all() and (run(with_them, row, explain=True)[0] == expected).all()
-    no, outputs = {"features": row, "explain": np.array(False)}, ("probability", "label")
-    seconds = interleaved(
-        {"plain": lambda: with_them.run(outputs, no), "without": lambda: without.run(outputs, inputs)}, 100, 50
-    )
-    functions = {"explained": lambda: run(with_them, row, explain=True)} | shap_explainers(pipeline, row, reference)
+def measure(model_path, pipeline_path, card_path):
+    """Time a row in seconds, and weigh what reasons add to the file in bytes; None where the file gives none."""
+    model, pipeline = Model(model_path), joblib.load(pipeline_path)
+    if not model.card.families:
+        print("the file gives no reasons, so what they cost is not measured")
+        return None
+    width = len(model.card.features)
+    row = Matrix(golden_rows(model.card).values[:width], 1)
+    content, _ = export(pipeline, without_reasons(decode_card(card_path.read_bytes())), made_up=MADE_UP_ROWS)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "model.onnx")
+        path.write_bytes(content)
+        bare = Model(path)
+    assert bare.score(row).score.data.tolist() == model.score(row).score.data.tolist()
+    plain = {"plain": lambda: model.score(row), "without": lambda: bare.score(row)}
+    explained = {"explained": lambda: model.score(row, explain=True)} | shap_explainers(pipeline, model.card, row)
     return {
-        "seconds": seconds | interleaved(functions, 20, 10),
-        "bytes": {
-            "file": path.stat().st_size,
-            "explanations": model.graph.ByteSize() - plain.graph.ByteSize(),
-        },
+        "seconds": interleaved(plain, turns=100, calls=50) | interleaved(explained, turns=20, calls=10),
+        "bytes": {"with": model_path.stat().st_size, "without": len(content)},
     }
 
 
-def shap_explainers(pipeline, row, reference):
-    """Give shap's ways to the same, from a raw row on, where shap is installed."""
+def ratios(figures):
+    """Relate the figures: name, ratio, limit (None where nothing is asked), whether at least."""
+    if figures is None:
+        return []
+    seconds, size = figures["seconds"], figures["bytes"]
+    rows = [
+        ("plain row, file with / without reasons", seconds["plain"] / seconds["without"], 2, False),
+        ("one explained row, milliseconds", seconds["explained"] * 1e3, 1, False),
+        ("file with / without reasons", size["with"] / size["without"], 1.1, False),
+    ]
+    if "shap" not in seconds:
+        print("shap is not compared with: it is not installed (tests/requirements-e2e.txt), or takes no such model")
+        return rows
+    return [
+        *rows,
+        ("explained from the raw row, shap / file", seconds["shap_from_raw_row"] / seconds["explained"], 20, True),
+        ("the same without scaling in shap", seconds["shap"] / seconds["explained"], None, True),
+        ("the same, against one reference", seconds["shap_one_reference"] / seconds["explained"], None, True),
+    ]
+
+
+def shap_explainers(pipeline, card, row):
+    """Give shap's ways to the same, from a raw row on, where shap is installed and takes such a model."""
     try:
         import shap
     except ImportError:
         return {}
-    import pandas as pd
+    if not (isinstance(pipeline, Pipeline) and hasattr(pipeline[-1], "estimators_")):
+        return {}
 
     def scaled(values):
-        return pipeline[:-1].transform(pd.DataFrame(values.astype(float), columns=pipeline.feature_names_in_))
+        frame = pd.DataFrame([list(values)], columns=[feature.name for feature in card.features])
+        return pipeline[:-1].transform(frame)
 
-    forest, transformed = pipeline[-1], scaled(row)
+    forest, transformed = pipeline[-1], scaled(row.values)
     default = shap.TreeExplainer(forest)
-    same = shap.TreeExplainer(forest, data=scaled(reference), feature_perturbation="interventional")
+    reference = scaled(card.reference.profile)
+    same = shap.TreeExplainer(forest, data=reference, feature_perturbation="interventional")
     return {
-        "shap_from_raw_row": lambda: default.shap_values(scaled(row)),
+        "shap_from_raw_row": lambda: default.shap_values(scaled(row.values)),
         "shap": lambda: default.shap_values(transformed),
         "shap_one_reference": lambda: same.shap_values(transformed),
     }

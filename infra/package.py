@@ -93,7 +93,7 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
         made, old = Path(scratch) / "new", Path(scratch) / "old"
         shutil.copytree(packages, made)
         shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
-        _compile(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
+        compile_package(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
         shutil.copyfile(LICENSE, made / "LICENSE")
         shutil.copyfile(model, made / "model.onnx")
         with contextlib.suppress(FileNotFoundError):
@@ -151,13 +151,14 @@ def _packages(python_version: str, architecture: str, interpreter: str) -> Path:
                 kept = directory / path.relative_to(installed)
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 path.rename(kept)
-        _compile(directory, TASK_ROOT, interpreter)
+        compile_package(directory, TASK_ROOT, interpreter)
 
     recipe = hashlib.sha256(requirements.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
     return cached(f"package-python{python_version}-{architecture}-{recipe}", build)
 
 
-def _compile(directory: Path, installed: str, interpreter: str) -> None:
+def compile_package(directory: Path, installed: str, interpreter: str = sys.executable) -> None:
+    """Write the byte code of a folder of modules, whose files will lie at ``installed``."""
     # Lambda's file system is read-only, so what is not compiled here is compiled at every cold start; and unpacking
     # changes times, so the byte code must not be checked against them.
     options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(directory), "-p", installed]

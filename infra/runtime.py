@@ -20,7 +20,7 @@ def machine_architecture() -> str:
 
 def emulator_binary() -> Path:
     """AWS's Runtime Interface Emulator, taken out of the aws-sam-cli package once."""
-    requirement = _pinned("aws-sam-cli", ROOT / "infra/requirements.txt")
+    requirement = pinned("aws-sam-cli", ROOT / "infra/requirements.txt")
     name = f"aws-lambda-rie-{machine_architecture()}"
 
     def build(directory: Path) -> None:
@@ -66,12 +66,13 @@ def lambda_environment(function: Function, code: Path) -> dict[str, str]:
 
 def runtime_packages() -> Path:
     """Return what Lambda's Python runtime brings along, its interface client and boto3: a package holds neither."""
-    client = _pinned("awslambdaric", ROOT / "infra/requirements.txt")
-    requirements = [client, _pinned("boto3", ROOT / "requirements.txt")]
+    client = pinned("awslambdaric", ROOT / "infra/requirements.txt")
+    requirements = [client, pinned("boto3", ROOT / "requirements.txt")]
     name = "-".join([f"python{PYTHON_VERSION}", *requirements]).replace("==", "-")
     return cached(name, lambda directory: pip_install(directory, *requirements))
 
 
-def _pinned(package: str, requirements: Path) -> str:
+def pinned(package: str, requirements: Path) -> str:
+    """Return a package's line in a requirements file, such as ``numpy==2.4.6``."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if line.startswith(f"{package}=="))

@@ -9,6 +9,7 @@ from botocore.config import Config
 from msgspec import UNSET
 
 from lambda_fn.card import ModelCard, missing_as_nan
+from lambda_fn.events import is_ping
 from lambda_fn.features import Rule, Value
 from lambda_fn.model import SCORES, Model, agrees
 from lambda_fn.observability import Log, log_failure, logger
@@ -41,15 +42,17 @@ def make_handler(settings: Settings, log: Log, functions: Any, deployments: Any)
         Parameters
         ----------
         event : dict
-            ``DeploymentId`` and ``LifecycleEventHookExecutionId``, as CodeDeploy sends them.
+            ``DeploymentId`` and ``LifecycleEventHookExecutionId``, as CodeDeploy sends them; or a warm-up ping.
         context : LambdaContext
             Names the invocation in the logs.
 
         Returns
         -------
         dict
-            The status that CodeDeploy was told.
+            The status that CodeDeploy was told; nothing for a ping.
         """
+        if is_ping(event):
+            return {}
         log.start_invocation(event["DeploymentId"], context)
         try:
             card = Model(settings.model_path).card

@@ -11,6 +11,8 @@ _SHARE = 0.5
 _MEGABYTES_OF_A_PROCESSOR = 1769
 # So many passes through the trees are measured as well as can be; fewer count for less, and very few for nothing.
 _SURE, _ENOUGH = 1_000, 16
+# No row is scored and answered in less, whatever a coarse clock says.
+_LEAST_SECONDS = 1e-7
 
 _T = TypeVar("_T")
 
@@ -48,11 +50,10 @@ class Pace:
 
     def rows_within(self, seconds: float, *, explain: bool) -> int:
         """Tell how many rows can be scored in so many seconds of processor time."""
-        row = self._row(explain)
-        return max(0, int(seconds / row)) if row else 0
+        return max(0, int(seconds / self._row(explain)))
 
     def _row(self, explain: bool) -> float:
-        return self._seconds.get(explain, self._seconds.get(False, 0.0) * self._work[explain])
+        return max(_LEAST_SECONDS, self._seconds.get(explain, self._seconds.get(False, 0.0) * self._work[explain]))
 
 
 def processor_seconds(context: Any) -> float:

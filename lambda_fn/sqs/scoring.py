@@ -200,6 +200,7 @@ class Scorer:
 
 
 def _seconds_of_a_row(model: Model, explain: bool) -> float:
+    """Try a row: a first guess, mostly too high, as what a call costs by itself is in it."""
     golden = golden_rows(model.card)
     row = Matrix(golden.values[: len(golden.values) // golden.rows], 1)
     started = perf_counter()

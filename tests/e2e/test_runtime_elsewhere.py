@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graphs import row_model
+from small_models import row_model
 from lambda_fn.c_api import API_VERSION
 
 pytestmark = pytest.mark.e2e

@@ -1,3 +1,6 @@
+import json
+import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -5,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.package import MAX_ZIP_BYTES, main
+from infra.package import NOTICES, main
+from infra.runtime import runtime_packages
 
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+EVENTS = Path("tests/events").resolve()
+ELF_MACHINE = {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +35,41 @@ def names(build):
         return archive.namelist()
 
 
-def test_zip_holds_function_page_and_model_and_is_small(build, model):
-    held = names(build)
+def test_zip_holds_function_page_and_model(build, model):
+    code = Path("lambda_fn")
+    own = {path.as_posix() for path in code.rglob("*") if path.suffix in (".py", ".html")}
 
-    assert {"model.onnx", "lambda_fn/metadata.py"} <= set(held)
-    assert {f"lambda_fn/{path.name}" for path in Path("lambda_fn").glob("*.py")} <= set(held)
+    assert {"model.onnx", "LICENSE", *own} <= set(names(build))
     assert (build / "function/model.onnx").read_bytes() == model.read_bytes()
-    assert (build / "function.zip").stat().st_size <= MAX_ZIP_BYTES
+    assert (build / "function/LICENSE").read_bytes() == Path("LICENSE").read_bytes()
+
+
+def test_zip_is_small(build):
+    assert (build / "function.zip").stat().st_size <= 12_000_000
 
 
 @pytest.mark.parametrize(
-    "package", ["sklearn", "scipy", "pandas", "onnx", "skl2onnx", "boto3", "tests", "train", "export"]
+    "package", ["numpy", "sklearn", "scipy", "pandas", "onnx", "boto3", "botocore", "tests", "train", "export", "infra"]
 )
 def test_zip_holds_no_package_that_the_function_does_not_need(build, package):
     assert not [name for name in names(build) if package in Path(name).parts]
+
+
+def test_of_onnxruntime_it_holds_the_c_library_and_the_licences(build):
+    held = {name for name in names(build) if name.startswith("onnxruntime/")}
+    library = {name for name in held if re.fullmatch(r"onnxruntime/capi/libonnxruntime\.so\.[0-9.]+", name)}
+
+    assert len(library) == 1
+    assert held - library == {"onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"}
+
+
+def test_every_packed_library_has_its_licence(build):
+    described = {path.parent for path in (build / "function").glob("*.dist-info/METADATA")}
+
+    assert len(described) == len(Path("lambda_fn/requirements.txt").read_text().split("==")) - 1
+    for folder in described:
+        package = folder.name.partition("-")[0]
+        assert [*folder.rglob("LICENSE*")] or (build / "function" / package / "LICENSE").exists(), folder.name
 
 
 def test_zip_is_the_directory(build):
@@ -57,35 +84,125 @@ def test_same_inputs_give_the_same_bytes_in_another_directory(build, model, tmp_
     assert (tmp_path / "elsewhere/function.zip").read_bytes() == (build / "function.zip").read_bytes()
 
 
-def test_bundle_imports_alone_and_compiles_nothing_at_start(build):
-    function = build / "function"
-    program = "import numpy, onnxruntime, msgspec, aws_lambda_powertools; from lambda_fn import metadata"
+# Hands events to a handler in a fresh interpreter of the package, and prints which of its files were opened.
+OPENED = """
+import importlib, json, os, re, sys
+from types import SimpleNamespace
 
-    run = subprocess.run(
-        [sys.executable, "-S", "-v", "-c", program],
-        env={"PYTHONPATH": str(function)},
-        cwd=function,
+root, opened = sys.argv[1] + os.sep, set()
+
+def watch(event, arguments):
+    if event == "open" and str(arguments[0]).startswith(root):
+        opened.add(str(arguments[0]))
+
+sys.addaudithook(watch)
+module = importlib.import_module(sys.argv[2])
+context = SimpleNamespace(
+    aws_request_id="6f1d1a5c", memory_limit_in_mb="512", get_remaining_time_in_millis=lambda: 10_000
+)
+for event in json.load(sys.stdin):
+    try:
+        module.handler(event, context)
+    except Exception as error:
+        print(f"{sys.argv[2]}: {error!r}", file=sys.stderr)
+with open("/proc/self/maps") as maps:
+    opened |= {match[0] for match in re.finditer(re.escape(root) + ".*", maps.read())}
+print(json.dumps([sorted(opened), sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)
+"""
+
+
+def web_events():
+    base = json.loads((EVENTS / "http_api_v2.json").read_text())
+    for path in ("/", "/openapi.json", "/v2", "/v2/models/credit-card-default", "/v2/health/ready"):
+        http = base["requestContext"]["http"] | {"method": "GET", "path": path}
+        yield base | {"rawPath": path, "body": None, "requestContext": base["requestContext"] | {"http": http}}
+    yield from (json.loads(path.read_text()) for path in EVENTS.glob("*_v[12]*.json"))
+    yield json.loads((EVENTS / "direct.json").read_text())
+
+
+def opened_by(package, module, events):
+    """Return the package's files that a handler opens, and the top-level modules that it imports."""
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(package), str(runtime_packages())]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LAMBDA_TASK_ROOT": str(package),
+        "RESULTS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/012345678912/results.fifo",
+        "NEW_VERSION": "arn:aws:lambda:us-east-1:012345678912:function:score:2",
+        # Nothing listens there: the function's clients are made, and their calls fail.
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-P", "-S", "-c", OPENED, str(package), module],
+        input=json.dumps(events),
+        env=environment,
         capture_output=True,
         text=True,
-        check=True,
     )
+    assert ran.returncode == 0, ran.stderr
+    opened, modules = json.loads(ran.stderr.splitlines()[-1])
+    return {Path(path).relative_to(package) for path in opened}, set(modules)
 
-    loaded = [line for line in run.stderr.splitlines() if line.startswith(f"# code object from '{function}")]
-    assert len(loaded) > 100
-    assert not [line for line in loaded if not line.endswith(".pyc'")]
+
+@pytest.fixture(scope="module")
+def opened(package):
+    """For each handler of the template: the package's files that it opens, and the modules that it imports."""
+    events = {
+        "lambda_fn.http_api": list(web_events()),
+        "lambda_fn.queue": [json.loads((EVENTS / name).read_text()) for name in ("sqs.json", "sqs_sns.json")],
+        "lambda_fn.map_batch": [json.loads((EVENTS / "map_batch.json").read_text())],
+        "lambda_fn.pre_traffic": [json.loads((EVENTS / "code_deploy_hook.json").read_text())],
+    }
+    return {module: opened_by(package, module, handed) for module, handed in events.items()}
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the package's libraries are Linux's")
+
+
+@linux
+def test_nothing_is_packed_that_no_handler_opens(package, opened):
+    notices = {path.relative_to(package) for pattern in NOTICES for path in package.glob(pattern)}
+    files = {path.relative_to(package) for path in package.rglob("*") if path.is_file()} - notices - {Path("LICENSE")}
+    byte_code = {path for path in files if path.suffix == ".pyc"}
+    found = set().union(*(files for files, _ in opened.values()))
+
+    assert files - found == {_source(path) for path in byte_code & found}
+
+
+@linux
+def test_nothing_is_compiled_at_start(opened):
+    for module, (files, _) in opened.items():
+        compiled = {_source(path) for path in files if path.suffix == ".pyc"}
+        # A traceback that is logged reads the lines that it shows.
+        assert not {path for path in files if path.suffix == ".py"} - compiled, module
+
+
+@linux
+def test_no_handler_imports_numpy_or_onnxruntimes_package(opened):
+    for module, (_, modules) in opened.items():
+        assert not {"numpy", "onnxruntime", "pandas", "onnx"} & modules, module
+
+
+def _source(byte_code):
+    return byte_code.parent.parent / f"{byte_code.name.partition('.')[0]}.py"
 
 
 def test_byte_code_names_the_files_as_lambda_does(build):
-    (compiled,) = (build / "function/lambda_fn/__pycache__").glob("metadata.*.pyc")
+    (compiled,) = (build / "function/lambda_fn/__pycache__").glob("runtime.*.pyc")
 
-    assert b"/var/task/lambda_fn/metadata.py" in compiled.read_bytes()
+    assert b"/var/task/lambda_fn/runtime.py" in compiled.read_bytes()
 
 
-def test_other_architecture_is_packed_with_its_own_libraries(model, tmp_path):
-    main(["--model", str(model), "--artifacts", str(tmp_path / "artifacts"), "--architecture", "arm64"])
+@pytest.mark.parametrize("architecture", ELF_MACHINE)
+def test_each_architecture_is_packed_with_its_own_libraries(model, tmp_path, architecture):
+    main(["--model", str(model), "--artifacts", str(tmp_path / "artifacts"), "--architecture", architecture])
 
-    libraries = list((tmp_path / "artifacts").rglob("onnxruntime_pybind11_state*.so"))
-    assert [library.read_bytes()[18:20] for library in libraries] == [b"\xb7\x00"]  # ELF's e_machine for AArch64
+    libraries = [path for path in (tmp_path / "artifacts").rglob("*") if ".so" in path.suffixes]
+    assert {path.name.partition(".")[0] for path in libraries} == {"libonnxruntime", "_core"}
+    assert {library.read_bytes()[18:20] for library in libraries} == {ELF_MACHINE[architecture]}  # e_machine
     assert not (tmp_path / "function.zip").exists()
 
 

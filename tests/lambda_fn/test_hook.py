@@ -120,3 +120,11 @@ def test_features_of_any_name_are_asked_for(run):
     status, _ = run(linear_model("binary", features=features), linear_model("binary", features=features))
 
     assert status == "Succeeded"
+
+
+def test_ping_is_answered_without_asking_anybody(tmp_path, context, output):
+    settings = read_settings({"MODEL_PATH": str(tmp_path / "none.onnx")})
+    handler = make_handler(settings, Log(settings), functions=None, deployments=None)
+
+    assert handler({"source": "serverless-plugin-warmup"}, context) == {}
+    assert output() == ([], [], "")

@@ -56,12 +56,18 @@ def test_few_odd_rows_count_for_little_and_very_few_are_not_measured(pace):
     assert pace.clock.readings == readings + 2
 
 
-def test_nothing_fits_where_no_time_is_left_or_nothing_was_measured(pace):
-    assert pace.rows_within(1.0, explain=False) == 0
-    pace.score(0, 1.0)
+def test_nothing_fits_where_no_time_is_left(pace):
     pace.score(10, 1e-5)
 
     assert pace.rows_within(0.0, explain=False) == pace.rows_within(-1.0, explain=False) == 0
+
+
+def test_a_clock_too_coarse_to_tell_refuses_nothing(pace):
+    pace.score(0, 1.0)
+    assert pace.rows_within(1.0, explain=True) > 1_000
+    pace.score(16, 0.0)
+
+    assert pace.rows_within(1.0, explain=False) > 1_000_000
 
 
 @pytest.mark.parametrize(("memory", "expected"), [("1769", 5.0), (3_008, 5.0), (256, 5.0 * 256 / 1769)])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from graphs import TYPES, model_of, row_model, stump_model
+from small_models import TYPES, model_of, row_model, stump_model
 from lambda_fn import c_api
 from lambda_fn.runtime import Declared, RuntimeFailure, Session, Tensor, library_version
 

@@ -1,0 +1,73 @@
+"""What the function is measured against: the ordinary way to serve an ONNX file, and this project's first version.
+
+Both are made once, byte-compiled as the function is, and kept under .cache.
+"""
+
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from infra.cache import cached, pip_install
+from infra.package import compile_package
+from infra.runtime import PYTHON_VERSION, pinned
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRST_VERSION = "ea293b2"
+
+# In the first version's own words: its default forest, fitted to the same rows, in its format, packed as it packed.
+_PACK = """
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd
+sys.path[:0] = [".", "tests"]
+from conftest import card_for
+from export.__main__ import export
+from infra.package import main
+from train import schema
+from train.pipeline import build_pipeline
+tidy, out = sys.argv[1:]
+rows = pd.read_csv(tidy)
+X, y = rows[list(schema.NAMES)], rows[schema.TARGET]
+pipeline = build_pipeline(n_estimators=30, min_samples_leaf=100, random_state=0).fit(X, y)
+model, _ = export(pipeline, card_for(X), X.to_numpy(np.float32)[:1000], random_rows=1_000)
+Path("model.onnx").write_bytes(model)
+main(["--model", "model.onnx", "--out", out])
+"""
+
+
+def packages():
+    """Return a folder of onnxruntime's Python package, numpy and msgspec: what the ordinary way imports."""
+    needed = [pinned(name, ROOT / "lambda_fn/requirements.txt") for name in ("onnxruntime", "msgspec")]
+    needed.append(pinned("numpy", ROOT / "requirements.txt"))
+
+    def build(directory):
+        pip_install(directory, "--no-deps", *needed)
+        compile_package(directory, str(directory))
+
+    return cached("-".join(["ordinary", f"python{PYTHON_VERSION}", *needed]).replace("==", "-"), build)
+
+
+def first_version(tidy):
+    """Return the first version's build folder, or None, having said why, where it can't be had.
+
+    Parameters
+    ----------
+    tidy : Path
+        The tidy table that training left: its model is fitted to these rows.
+    """
+    archive = subprocess.run(["git", "archive", FIRST_VERSION], cwd=ROOT, capture_output=True)
+    if archive.returncode or not tidy.exists():
+        reason = f"there is no {tidy}" if not archive.returncode else archive.stderr.decode().strip()
+        print(f"the first version is not compared with: {reason}", file=sys.stderr)
+        return None
+
+    def build(directory):
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(directory, filter="data")
+        subprocess.run([sys.executable, "-c", _PACK, tidy.resolve(), "build"], cwd=directory, check=True)
+
+    rows = hashlib.sha256(tidy.read_bytes()).hexdigest()[:12]
+    return cached(f"first-version-python{PYTHON_VERSION}-{rows}", build)
