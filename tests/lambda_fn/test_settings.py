@@ -93,7 +93,7 @@ def test_no_other_module_reads_the_environment():
 
 @pytest.mark.parametrize(
     ("value", "path"),
-    [(None, ""), ("", ""), ("/", ""), ("scoring", "/scoring"), ("/scoring/", "/scoring"), ("/scoring/v1", "/scoring/v1")],
+    [(None, ""), ("", ""), ("/", ""), ("scoring", "/scoring"), ("/scoring/", "/scoring"), ("/a/b", "/a/b")],
 )
 def test_base_path_starts_with_a_slash_and_ends_in_none(value, path):
     environment = {} if value is None else {"BASE_PATH": value}
