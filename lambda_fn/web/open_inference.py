@@ -199,6 +199,22 @@ class Protocol:
             yield TensorMetadata("contributions", "FP64", [-1, len(names)], _columns(names))
         yield TensorMetadata("out_of_range", "BOOL", [-1, len(self._names)], _columns(self._names))
 
+    def server(self) -> ServerMetadata:
+        """Say what the server is."""
+        return ServerMetadata()
+
+    def live(self) -> Live:
+        """Say that the server runs."""
+        return Live(live=True)
+
+    def ready(self) -> Ready:
+        """Say that it can score: without its model it would not have started."""
+        return Ready(ready=True)
+
+    def model_ready(self) -> ModelReady:
+        """Say the same of its model."""
+        return ModelReady(self._card.name, ready=True)
+
     def metadata(self) -> ModelMetadata:
         """Describe the model's tensors.
 

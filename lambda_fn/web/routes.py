@@ -8,23 +8,16 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, NamedTuple
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambda_fn.faults import InvalidValuesError
 from lambda_fn.service import Service
 from lambda_fn.web.limits import Limits, answer_too_large
-from lambda_fn.web.open_inference import (
-    Live,
-    ModelReady,
-    Protocol,
-    Ready,
-    ServerMetadata,
-    UnknownModelError,
-)
 from lambda_fn.web.request import Request
 from lambda_fn.web.responses import BINARY, JSON, RefusedError, Response, encode
-from lambda_fn.web.tensors import InferenceError
+
+if TYPE_CHECKING:
+    from lambda_fn.web.open_inference import Protocol
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _INFERENCE_SIZE = "inference-header-content-length"
@@ -77,31 +70,33 @@ class Routes:
         self.limits = Limits(service)
         model = "/v2/models/{model_name}"
         version = f"{model}/versions/{{model_version}}"
+
+        def metadata(_: Call) -> Response:
+            return Response(encode(self._protocol.metadata()))
+
+        def model_ready(_: Call) -> Response:
+            return Response(encode(self._protocol.model_ready()))
+
         self.table: Mapping[str, Mapping[str, Action]] = {
             "/predict": {"POST": self._predict},
-            "/v2": {"GET": lambda _: Response(encode(ServerMetadata()))},
-            "/v2/health/live": {"GET": lambda _: Response(encode(Live(live=True)))},
-            "/v2/health/ready": {"GET": lambda _: Response(encode(Ready(ready=True)))},
-            model: {"GET": self._metadata},
-            f"{model}/ready": {"GET": self._model_ready},
+            "/v2": {"GET": lambda _: Response(encode(self._protocol.server()))},
+            "/v2/health/live": {"GET": lambda _: Response(encode(self._protocol.live()))},
+            "/v2/health/ready": {"GET": lambda _: Response(encode(self._protocol.ready()))},
+            model: {"GET": metadata},
+            f"{model}/ready": {"GET": model_ready},
             f"{model}/infer": {"POST": self._infer},
-            version: {"GET": self._metadata},
-            f"{version}/ready": {"GET": self._model_ready},
+            version: {"GET": metadata},
+            f"{version}/ready": {"GET": model_ready},
             f"{version}/infer": {"POST": self._infer},
             "/card.json": {"GET": lambda _: Response(encode(self._card))},
             "/openapi.json": {"GET": lambda _: self._document},
             "/": {"GET": lambda _: self._page},
         }
-        self._patterns = [
-            (re.compile(_PLACE.sub(r"(?P<\1>[^/]+)", path)), Route(path, actions))
-            for path, actions in self.table.items()
-            if _PLACE.search(path)
-        ]
 
     def find(self, request: Request) -> Route:
         """Find a request's route, or refuse it as not found."""
         for path in request.paths():
-            if actions := self.table.get(path):
+            if "{" not in path and (actions := self.table.get(path)):
                 return Route(path, actions)
             for pattern, route in self._patterns:
                 if match := pattern.fullmatch(path):
@@ -110,6 +105,10 @@ class Routes:
         raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing at this path; /openapi.json lists what there is")
 
     def _check_model(self, model_name: str, model_version: str | None = None) -> None:
+        from urllib.parse import unquote
+
+        from lambda_fn.web.open_inference import UnknownModelError
+
         if model_name != self._card.name:  # function URLs leave a path as it was sent
             model_name = unquote(model_name)
         try:
@@ -125,6 +124,8 @@ class Routes:
         return _held(Response(encode(self._service.predict(batch, call.started))), rows, limit)
 
     def _infer(self, call: Call) -> Response:
+        from lambda_fn.web.tensors import InferenceError
+
         announced = call.request.headers.get(_INFERENCE_SIZE)
         if announced is None:
             _require_json(call.request)
@@ -149,16 +150,20 @@ class Routes:
             return _held(Response(body), n_rows, limit)
         return _held(Response(body, BINARY, {_INFERENCE_SIZE: str(json_size)}), n_rows, limit)
 
-    def _metadata(self, call: Call) -> Response:
-        return Response(encode(self._protocol.metadata()))
-
-    def _model_ready(self, call: Call) -> Response:
-        return Response(encode(ModelReady(self._card.name, ready=True)))
-
-    # What few environments need is made when it is first asked for, not at the cold start.
+    # What few environments need is made, or imported, when it is first asked for, not at the cold start.
 
     @cached_property
-    def _protocol(self) -> Protocol:
+    def _patterns(self) -> list[tuple[re.Pattern[str], Route]]:
+        return [
+            (re.compile(_PLACE.sub(r"(?P<\1>[^/]+)", path)), Route(path, actions))
+            for path, actions in self.table.items()
+            if _PLACE.search(path)
+        ]
+
+    @cached_property
+    def _protocol(self) -> "Protocol":
+        from lambda_fn.web.open_inference import Protocol
+
         return Protocol(self._card)
 
     @cached_property

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 import gateway
+from lambda_fn.features import Matrix
 
 ROOT = Path(__file__).parents[2]
 SAM = ROOT / ".venv-sam"
@@ -148,6 +150,8 @@ INFER = "/v2/models/credit-card-default/infer"
         ("POST", "/predict", BODY, JSON, 200),
         ("POST", "/predict", BODY, {"content-type": "application/json; charset=utf-8"}, 200),
         ("POST", "/predict", gzip.compress(BODY, mtime=0), JSON | {"content-encoding": "gzip"}, 200),
+        ("POST", "/predict/", BODY, JSON, 200),
+        ("GET", "/card.json", None, {}, 200),
         ("POST", "/predict", b"", JSON, 400),
         ("POST", "/predict", BODY, {"content-type": "text/csv"}, 415),
         ("POST", "/predict", BODY.replace(b'"age": 39', b'"age": -1, "\xc3\xbc": 2'), JSON, 422),
@@ -156,6 +160,10 @@ INFER = "/v2/models/credit-card-default/infer"
         ("DELETE", "/v2", None, {}, 405),
         ("OPTIONS", "/predict", None, {}, 405),
         ("GET", "/no/such%20path?x=1", None, {}, 404),
+        ("GET", "/health/ready/", None, {}, 404),
+        ("GET", "/nothing/here/", None, {}, 404),
+        ("POST", "/evil/predict", BODY, JSON, 404),
+        ("GET", "/wp-admin/", None, {}, 404),
         ("GET", "/v2/models/other", None, {}, 404),
         ("POST", INFER, BINARY_BODY, BINARY_HEADERS, 200),
         ("POST", INFER, BINARY_BODY[:-1], BINARY_HEADERS, 400),
@@ -203,8 +211,8 @@ def test_overlapping_requests_each_get_their_own_answer(server, model):
     with ThreadPoolExecutor(20) as pool:
         answered = list(pool.map(score, limits))
 
-    rows = np.array([[*(row | {"limit_balance": limit}).values()] for limit in limits], dtype=np.float32)
-    assert answered == pytest.approx(model.score(rows).probability.tolist(), abs=1e-6)
+    values = array("d", [value for limit in limits for value in (row | {"limit_balance": limit}).values()])
+    assert answered == model.score(Matrix(values, len(limits))).probability.data.tolist()
 
 
 def test_body_over_six_megabytes_is_refused_clearly(server):
@@ -220,7 +228,7 @@ def test_body_that_expands_over_six_megabytes_is_refused_clearly(server):
     status, headers, body = server.ask("POST", "/predict", body, JSON | {"content-encoding": "gzip"})
 
     assert (status, headers["content-type"]) == (413, "application/problem+json")
-    assert json.loads(body)["detail"] == "the body is larger than 6291456 bytes"
+    assert json.loads(body)["detail"] == "the request's body is larger than 6291456 bytes"
 
 
 def test_answer_over_six_megabytes_is_refused_clearly(server):
@@ -298,7 +306,7 @@ def test_probability_comes_back_in_binary(server):
     assert status == 200
     size = int(headers["inference-header-content-length"])
     described = json.loads(body[:size])
-    (scored,) = np.frombuffer(body[size:], "<f4")
+    (scored,) = np.frombuffer(body[size:], "<f8")
     (plain,) = json.loads(server.ask("POST", "/predict", BODY, JSON)[2])["predictions"]
     assert described["outputs"][0]["name"] == "probability"
     assert float(scored) == plain["probability"]

@@ -89,3 +89,13 @@ def test_no_other_module_reads_the_environment():
     (setting,) = reading - {"settings.py"}
     assert modules[setting].count("os.environ") == 1
     assert 'os.environ.setdefault("ORT_DISABLE_TELEMETRY"' in modules[setting]
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [(None, ""), ("", ""), ("/", ""), ("scoring", "/scoring"), ("/scoring/", "/scoring"), ("/a/b", "/a/b")],
+)
+def test_base_path_starts_with_a_slash_and_ends_in_none(value, path):
+    environment = {} if value is None else {"BASE_PATH": value}
+
+    assert read_settings(environment).base_path == path

@@ -438,6 +438,7 @@ def test_other_methods_are_refused_with_those_allowed(client, method, path, allo
         ("GET", "/v2/models", 404),
         ("GET", "/v2/nothing", 404),
         ("GET", "/v2/models/other", 404),
+        ("GET", "/v2/models/{{model_name}}", 404),
         ("GET", "/v2/models/{name}/versions/0", 404),
         ("POST", "/v2/models/other/infer", 404),
         ("GET", "/v2/models/{name}/config", 404),
