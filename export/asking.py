@@ -353,7 +353,8 @@ class Asked:
 
         def holds(question: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
             rounded = value.astype(np.float32).astype(np.float64)
-            return np.where(question % 2 == 0, rounded <= largest[0], rounded >= largest[1]) | np.isnan(value)
+            inside = np.where(question % 2 == 0, rounded <= largest[0], rounded >= largest[1])
+            return np.asarray(inside | np.isnan(value), bool)
 
         with np.errstate(over="ignore"):
             changes = self._changes(self.stage, self.stage.points, column, holds)

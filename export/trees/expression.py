@@ -203,7 +203,7 @@ def _calibrated(node: Calibrated, found: NDArray[np.floating]) -> NDArray[np.flo
         given[:, 0] = 1 - given[:, 1]
         return given
     total = given.sum(axis=1, keepdims=True)
-    return np.divide(given, total, out=np.full_like(given, 1 / node.n_classes), where=total != 0)
+    return np.asarray(np.divide(given, total, out=np.full_like(given, 1 / node.n_classes), where=total != 0))
 
 
 def labels(model: Model, columns: Callable[[Member], NDArray[np.floating]]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ def ugly_frame(n, seed=0):
             "is new": rng.random(n) < 0.4,
         }
     )
-    frame["plan"] = np.array(rng.choice(["basic", "pro", None], n), dtype=object)
+    frame["plan"] = pd.Series(rng.choice(["basic", "pro", None], n), dtype=object)
     for name, share in (('size 5"', 0.1), ("wind (m/s)", 0.05), ("città", 0.1), ("🎈", 0.1)):
         frame.loc[rng.random(n) < share, name] = np.nan
     return frame
