@@ -11,10 +11,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from lambda_fn.card import Data, Decisions
+from lambda_fn.card import Decisions
 from train import features as credit
 from train import products
-from train.card import build_card, nine_digits
+from train.card import build_card
 from train.dataset.tidy import Dataset, split
 from train.evaluation.evaluate import Evaluation, decisions_at, evaluate
 from train.evaluation.groups import measure_groups
@@ -93,16 +93,7 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
     others = [name for name in credit.NAMES if options.exclude_protected or name not in credit.EXCLUDABLE]
     other = _Model.fit(training, test, others, choice, cv, options)
 
-    described = Data(
-        source=data.source,
-        sha256=data.sha256,
-        rows=len(data.frame),
-        training_rows=len(training),
-        test_rows=len(test),
-        synthetic=data.synthetic,
-        positive_rate=nine_digits(float(training[credit.TARGET].mean())),
-        licence=data.licence,
-    )
+    described = data.described(training, test)
     y, X, X_test = training[credit.TARGET].to_numpy(), training[features], test[features]
     pipeline, threshold = model.decider.pipeline, model.decider.threshold
     metrics = products.Metrics(

@@ -190,6 +190,17 @@ def test_few_rows_give_all_products(n_rows, tmp_path):
     assert (tmp_path / "build" / "report" / "model_card.html").exists()
 
 
+@pytest.mark.skipif("CREDIT_DATA" not in os.environ, reason="CREDIT_DATA names no file of the real clients")
+@pytest.mark.parametrize("n_rows", [200, 300, 500, 2_963])
+def test_the_first_real_clients_give_a_card(n_rows, tmp_path):
+    raw = tidy.load(os.environ["CREDIT_DATA"]).raw.head(n_rows)
+    (tmp_path / "clients.csv").write_bytes(tidy.to_csv(raw))
+
+    command.main(["--data", str(tmp_path / "clients.csv"), "--out", str(tmp_path / "build"), "--jobs", "1"])
+
+    assert (tmp_path / "build" / "report" / "model_card.html").exists()
+
+
 def test_a_test_client_who_equals_a_training_client_is_counted(data, tmp_path):
     twins = data.frame.assign(
         **{credit.TARGET: 1 - data.frame[credit.TARGET], credit.ID: data.frame[credit.ID] + 1_000}

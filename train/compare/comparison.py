@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
 from sklearn.pipeline import Pipeline
 
-from lambda_fn.card import Data, Decision, Interval, encode
+from lambda_fn.card import Decision, Interval, encode
 from train import features as credit
 from train import files
 from train.card import NAME, build_card
@@ -85,15 +85,7 @@ def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None 
     measured = joblib.Parallel(n_jobs=jobs)(
         joblib.delayed(bootstrap)(partial(ranking_metrics, y_test, scores), y_test) for scores in probability.values()
     )
-    described = Data(
-        source=data.source,
-        sha256=data.sha256,
-        rows=len(data.frame),
-        training_rows=len(training),
-        test_rows=len(test),
-        synthetic=data.synthetic,
-        licence=data.licence,
-    )
+    described = data.described(training, test)
     result = Comparison(described, FOLDS, REFERENCE, _compared(fitted, measured, probability, y, y_test, folds))
     for name, one in fitted.items():
         folder = out / "compare" / name

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from lambda_fn.card import Data
 from train import features
 from train.dataset.sources import DataError, Table, read_source, read_table, shorten, unpack
 
@@ -87,6 +88,19 @@ class Dataset:
         note = " SYNTHETIC: made-up clients, no real person." if self.synthetic else ""
         licence = f", {self.licence}" if self.licence else ""
         return f"Data: {self.source}{licence}, {len(self.frame):,} rows.{note}"
+
+    def described(self, training: pd.DataFrame, test: pd.DataFrame) -> Data:
+        """Say for a card where the data came from, and how many rows each part has."""
+        return Data(
+            source=self.source,
+            sha256=self.sha256,
+            rows=len(self.frame),
+            training_rows=len(training),
+            test_rows=len(test),
+            synthetic=self.synthetic,
+            positive_rate=float(f"{training[features.TARGET].mean():.9g}"),
+            licence=self.licence,
+        )
 
 
 @dataclass(frozen=True, slots=True)
