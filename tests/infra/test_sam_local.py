@@ -23,7 +23,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from gateway import serve
-from infra.base_image import ImageError, ensure_image
+from infra.docker.base_image import ImageError, ensure_image
 from infra.local_queues import LocalQueues
 from infra.template import read_template
 
