@@ -258,7 +258,7 @@ def service(function):
 def test_undelivered_outcomes_raise_an_alarm():
     alarm = RESOURCES["UndeliveredAlarm"]["Properties"]
 
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("OnnxInference", "OutcomesUndelivered")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("OnnxInference", "UndeliveredOutcomes")
     assert alarm["Dimensions"] == [{"Name": "service", "Value": service("QueueScoreFunction")}]
 
 
@@ -381,9 +381,14 @@ def test_roles_are_the_templates_own():
 BY_CALLER = {"Fn::If": ["UseJwt", [{"Jwt": []}], [{"AWS_IAM": []}]]}
 
 
+PATHS = RESOURCES["Api"]["Properties"]["DefinitionBody"]["paths"]
+
+
 def security(path):
-    (method,) = RESOURCES["Api"]["Properties"]["DefinitionBody"]["paths"][path].values()
-    return method["security"]
+    """What each method of a path asks of its callers, the same for all."""
+    first, *others = [method["security"] for method in PATHS[path].values()]
+    assert all(other == first for other in others)
+    return first
 
 
 def test_api_asks_who_calls_by_default():
@@ -409,10 +414,11 @@ def test_preflight_is_answered_without_a_token_where_origins_are_given():
 
 
 def test_routes_of_the_api_are_those_of_the_function():
-    routes = FUNCTIONS["ScoreFunction"]["Events"].values()
+    events = [event["Properties"] for event in FUNCTIONS["ScoreFunction"]["Events"].values()]
+    default = {"Path": "$default", "Method": "x-amazon-apigateway-any-method"}
 
-    paths = {route["Properties"].get("Path", "$default") for route in routes}
-    assert paths == set(RESOURCES["Api"]["Properties"]["DefinitionBody"]["paths"])
+    routes = {(route["Path"], route["Method"].lower()) for route in (default | event for event in events)}
+    assert routes == {(path, method) for path, methods in PATHS.items() for method in methods}
 
 
 ORIGINS = {
