@@ -117,6 +117,7 @@ check-template: .venv-sam/ready .venv-checkov/ready ## lint before and after SAM
 clean: ## remove what the other targets made, .venv included
 	@rm -rf .venv .venv-sam .venv-checkov .cache $(BUILD) .aws-sam .coverage .coverage.*
 
-# `sam build` calls this for each function of template.yaml (BuildMethod: makefile).
+# `sam build` calls this for each function of template.yaml, by way of infra/build/ARCHITECTURE/Makefile.
 build-%: .venv/ready
-	@$(BIN)/python -m infra.sam_build $* --model $(BUILD)/model.onnx --artifacts "$(ARTIFACTS_DIR)"
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --artifacts "$(ARTIFACTS_DIR)" \
+		--python-version "$$(cat .python-version)" --architecture "$(ARCHITECTURE)"

@@ -3,7 +3,9 @@
 import ast
 import inspect
 import json
+import os
 import re
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -66,9 +68,23 @@ def test_runtime_is_the_python_that_the_packages_are_compiled_by():
     assert GLOBALS["Runtime"] == "python" + Path(".python-version").read_text().strip()
 
 
-def test_makefile_has_a_build_target_for_each_function():
-    assert {RESOURCES[name]["Metadata"]["BuildMethod"] for name in FUNCTIONS} == {"makefile"}
-    assert re.search(r"^build-%:", Path("Makefile").read_text(), re.MULTILINE)
+def test_each_function_is_built_by_the_makefile_for_its_processor():
+    assert {str(RESOURCES[name]["Metadata"]) for name in FUNCTIONS} == {
+        str({"BuildMethod": "makefile", "ContextPath": {"Fn::Sub": "infra/build/${Architecture}"}})
+    }
+    for architecture in TEMPLATE["Parameters"]["Architecture"]["AllowedValues"]:
+        build = Path("infra/build", architecture)
+        command = [
+            "make",
+            "--dry-run",
+            "--assume-old=.venv/ready",
+            "--makefile",
+            build / "Makefile",
+            "build-ScoreFunction",
+        ]
+        environment = os.environ | {"ARTIFACTS_DIR": "artifacts", "ARCHITECTURE": "another"}
+        printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        assert re.search(rf'--artifacts "artifacts" .*--architecture "{architecture}"$', printed, re.DOTALL)
 
 
 def test_queue_function_reports_each_failed_message():
