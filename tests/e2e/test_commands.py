@@ -68,7 +68,11 @@ def as_run(text):
 
 
 OFFERED = list(dict.fromkeys([*(c.text for c in commands()), *(f"make {t}" for t in targets() if t != "clean")]))
-RUN = [text for text in OFFERED if reason_not_to_run(text) is None]
+RUN_ONCE = {}  # several may come to the same
+for offered in OFFERED:
+    if reason_not_to_run(offered) is None:
+        RUN_ONCE.setdefault(as_run(offered), offered)
+RUN = list(RUN_ONCE.values())
 # What acts on a model file, whichever it is.
 ON_ANY_MODEL = [text for text in RUN if re.match(r"make (package|queue-demo|bench)|sam build", text)]
 
@@ -110,7 +114,7 @@ class Checkout:
 
     @property
     def environment(self):
-        places = [str(self.directory / place) for place in (".venv-sam/bin", ".venv/bin")]
+        places = [str(self.directory / place) for place in (".venv/bin", ".venv-sam/bin")]
         shell = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "MFLAGS"))}
         settings = {"SAM_CLI_TELEMETRY": "0", "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1"}
         return shell | settings | {"PATH": ":".join([*places, shell["PATH"]])}
