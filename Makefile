@@ -11,7 +11,6 @@ DATA ?= auto
 GRID ?= small
 PORT ?= 3000
 BUILD ?= build
-ARCHITECTURE ?= x86_64
 BIN := .venv/bin
 export ORT_DISABLE_TELEMETRY := 1
 export SAM_CLI_TELEMETRY := 0
@@ -35,12 +34,27 @@ run: .venv/ready ## train, export, prove, pack, score a sample event [DATA=auto|
 	@$(BIN)/python -m infra.local invoke ScoreFunction --event tests/events/http_api_v2.json --code $(BUILD)/function
 
 .PHONY: test
-test: .venv/ready ## lint, types, import rules, tests
+test: lint ## lint, types, import rules, tests
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: lint
+lint: .venv/ready ## lint, types and import rules alone, some seconds
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: format
+format: .venv/ready ## bring the code into its form: imports, what ruff can mend, layout
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+.PHONY: coverage
+coverage: .venv/ready ## the tests once more, then the share of lines and branches that they reach, by module
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 --dist worksteal
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 .PHONY: package
 package: .venv/ready ## pack build/model.onnx and the function: build/function, build/function.zip
@@ -94,15 +108,16 @@ test-e2e: .venv/e2e-ready .venv-sam/ready ## tests that need a Docker engine, Ch
 	@touch $@
 
 .PHONY: check-template
-check-template: .venv-sam/ready .venv-checkov/ready ## sam validate --lint, and checkov's security checks
+check-template: .venv-sam/ready .venv-checkov/ready ## lint before and after SAM's transform, and checkov's security checks
 	@.venv-sam/bin/sam validate --lint
+	@.venv-sam/bin/python -m infra.check_template
 	@.venv-checkov/bin/checkov --file template.yaml --compact --quiet
 
 .PHONY: clean
 clean: ## remove what the other targets made, .venv included
-	@rm -rf .venv .venv-sam .venv-checkov .cache $(BUILD) .aws-sam
+	@rm -rf .venv .venv-sam .venv-checkov .cache $(BUILD) .aws-sam .coverage .coverage.*
 
-# `sam build` calls this for each function of template.yaml (BuildMethod: makefile).
+# `sam build` calls this for each function of template.yaml, by way of infra/build/ARCHITECTURE/Makefile.
 build-%: .venv/ready
 	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --artifacts "$(ARTIFACTS_DIR)" \
-		--python-version "$$(cat .python-version)" --architecture $(ARCHITECTURE)
+		--python-version "$$(cat .python-version)" --architecture "$(ARCHITECTURE)"

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from infra.base_image import ensure_image, image_name
+from infra.docker.base_image import ensure_image, image_name
 from infra.emulator import INVOKE_PATH
 from infra.runtime import emulator_binary
 from infra.template import read_function

@@ -33,6 +33,7 @@ def pip_install(target: Path, *arguments: str) -> None:
     """Install packages into a directory of their own, raising `FetchError` where that fails."""
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", f"--target={target}"]
     try:
-        subprocess.run([*command, *arguments], check=True)
+        # A folder of its own can't be at odds with what is installed here, though pip would print so as an error.
+        subprocess.run([*command, "--no-warn-conflicts", *arguments], check=True)
     except subprocess.CalledProcessError as error:
         raise FetchError(f"pip could not install {' '.join(arguments)}") from error

@@ -95,5 +95,5 @@ def read_function(name: str, path: Path = TEMPLATE) -> Function:
         handler=properties["Handler"],
         timeout=int(resolve(properties["Timeout"])),
         memory=int(resolve(properties["MemorySize"])),
-        environment={key: value for key, value in resolved.items() if not value.startswith("AWS::")},
+        environment={key: value for key, value in resolved.items() if "AWS::" not in value},
     )

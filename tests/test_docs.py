@@ -15,7 +15,7 @@ COST = Path("docs/cost.md").read_text(encoding="utf-8")
 DOCUMENTS = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
 RESOURCES = read_template()["Resources"]
 # Of the AWS command line's own making, without an operation of that name in the service.
-CUSTOM = {("s3", "cp"), ("logs", "tail")}
+CUSTOM = {("s3", "cp"), ("s3", "rb"), ("logs", "tail")}
 CODE = re.compile(r"^(?: {4}|\t)(.*)$|(`[^`]+`)", re.MULTILINE)
 
 

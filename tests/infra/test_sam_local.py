@@ -23,7 +23,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from gateway import serve
-from infra.base_image import ImageError, ensure_image
+from infra.docker.base_image import ImageError, ensure_image
 from infra.local_queues import LocalQueues
 from infra.template import read_template
 
@@ -224,7 +224,7 @@ def test_build_packs_every_function(built, model_path):
 def test_build_for_arm64_holds_arm64_libraries_only(model_path, tmp_path, built):
     options = ["--build-dir", tmp_path / "arm64", "--parameter-overrides", "Architecture=arm64"]
 
-    sam("build", "ScoreFunction", *options, BUILD=str(model_path.parent), ARCHITECTURE="arm64")
+    sam("build", "ScoreFunction", *options, BUILD=str(model_path.parent))
 
     libraries = [path for path in (tmp_path / "arm64").rglob("*.so*") if path.is_file()]
     assert libraries

@@ -1,6 +1,6 @@
 """The image in which SAM local runs a function: AWS's own where it can be pulled, else a stand-in made here.
 
-``python -m infra.base_image`` sees to it that the Docker engine has one. The stand-in holds this Python, AWS's
+``python -m infra.docker.base_image`` sees to it that the Docker engine has one. The stand-in holds this Python, AWS's
 interface client and boto3, as Lambda's runtime does, and of the system the C library and the few commands that SAM
 calls. It lies at the paths of AWS's image and goes by its name: ``sam local --skip-pull-image`` takes it for that.
 """
@@ -74,7 +74,7 @@ def ensure_image() -> str:
     """
     name = image_name()
     if _docker("version").returncode:
-        raise ImageError("no Docker engine answers; infra/docker_engine.sh start starts one, as root")
+        raise ImageError("no Docker engine answers; infra/docker/engine.sh start starts one, as root")
     found = json.loads(_docker("image", "inspect", name).stdout or "[]")  # `[]` as well where there is none
     parts = (found[0]["Config"].get("Labels") or {}).get(LABEL) if found else None
     if found and parts is None:
@@ -178,7 +178,7 @@ def _add_directory(root: tarfile.TarFile, name: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.base_image", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m infra.docker.base_image", description=__doc__.partition("\n")[0])
     parser.parse_args(arguments)
     try:
         print(ensure_image())

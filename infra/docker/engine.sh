@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # A Docker engine of this checkout's own, for machines that run none, such as a CI runner. Needs root.
-#   infra/docker_engine.sh start   start it, unless it runs already
-#   infra/docker_engine.sh stop    end it with its containers, and take back what it did to the network; images stay
-#   infra/docker_engine.sh host    print what DOCKER_HOST must be
+#   infra/docker/engine.sh start   start it, unless it runs already
+#   infra/docker/engine.sh stop    end it with its containers, and take back what it did to the network; images stay
+#   infra/docker/engine.sh host    print what DOCKER_HOST must be
 # Each may be run again at any time, after a crash too.
 set -euo pipefail
-state="$(cd "$(dirname "$0")/.." && pwd)/.cache/docker-engine"
+state="$(cd "$(dirname "$0")/../.." && pwd)/.cache/docker-engine"
 export DOCKER_HOST="unix://$state/docker.sock"
 
 is_ours() {

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from infra.base_image import ImageError, _write_root, ensure_image, image_name
+from infra.docker.base_image import ImageError, _write_root, ensure_image, image_name
 from infra.runtime import PYTHON_VERSION, machine_architecture
 
 
@@ -34,7 +34,7 @@ def test_image_goes_by_the_name_that_sam_looks_for():
 def test_without_an_engine_it_says_how_to_start_one(monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
 
-    with pytest.raises(ImageError, match=r"docker_engine\.sh start"):
+    with pytest.raises(ImageError, match=r"docker/engine\.sh start"):
         ensure_image()
 
 
