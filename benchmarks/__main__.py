@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import joblib
-from lambda_fn.features import example_row
 
 from benchmarks import cold_start, explain, ordinary
 from benchmarks.cold_start import Way
 from benchmarks.timing import interleaved
 from infra.runtime import lambda_environment, runtime_packages
 from infra.template import read_function
+from lambda_fn.features import example_row
 from lambda_fn.model import Model, golden_rows
 
 ROOT = Path(__file__).resolve().parent.parent

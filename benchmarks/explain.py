@@ -5,13 +5,13 @@ from pathlib import Path
 
 import joblib
 import pandas as pd
-from export.exporter import export
-from lambda_fn.features import Matrix
 from sklearn.pipeline import Pipeline
 
 from benchmarks.timing import interleaved
 from export.__main__ import without_reasons
+from export.exporter import export
 from lambda_fn.card import decode_card
+from lambda_fn.features import Matrix
 from lambda_fn.model import Model, golden_rows
 
 MADE_UP_ROWS = 1_000  # the file was proved on many more when it was made
