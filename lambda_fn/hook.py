@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import botocore.session
 from botocore.config import Config
 from msgspec import UNSET
 
+from lambda_fn.aws import create_client
 from lambda_fn.card import ModelCard, missing_as_nan
 from lambda_fn.events import is_ping
 from lambda_fn.features import Rule, Value
@@ -118,4 +118,4 @@ def connect(service: str) -> Any:
     """Make a botocore client of an AWS service."""
     # Two attempts fit into the hook's own timeout; the first may start the version for the first time.
     config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 2})
-    return botocore.session.get_session().create_client(service, config=config)
+    return create_client(service, config)
