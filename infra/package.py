@@ -29,12 +29,11 @@ AMAZON_LINUX_2023_GLIBC = 34
 
 # What the handlers open of the packages; tests/infra/test_package.py opens each file of it. Powertools comes without its
 # __init__ modules: they import all of it, jmespath and typing_extensions, for a fifth of the function's start, where
-# the formatter of its Logger stands on four modules. A folder without one is a package all the same.
+# the formatter of its Logger stands on three modules. A folder without one is a package all the same.
 OPENED = (
     "onnxruntime/capi/libonnxruntime.so.*",
     "msgspec/*.py",
     "msgspec/_core.*.so",
-    "aws_lambda_powertools/logging/constants.py",
     "aws_lambda_powertools/logging/formatter.py",
     "aws_lambda_powertools/shared/constants.py",
     "aws_lambda_powertools/shared/functions.py",

@@ -169,7 +169,8 @@ def test_nothing_is_packed_that_no_handler_opens(package, opened):
     byte_code = {path for path in files if path.suffix == ".pyc"}
     found = set().union(*(files for files, _ in opened.values()))
 
-    assert files - found == {_source(path) for path in byte_code & found}
+    # A module's source is read where a traceback is told, and where there is no byte code of this Python.
+    assert files - found <= {_source(path) for path in byte_code & found}
 
 
 @linux
