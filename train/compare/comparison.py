@@ -20,6 +20,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from lambda_fn.card import Decision, Interval, encode
 from train import features as credit
@@ -51,6 +52,8 @@ class _Fitted:
     fit_seconds: float
 
 
+# As for training: threads of one fit would change its last bits, and fight with --jobs.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None = None) -> Comparison:
     """Tune, fit and measure models, and write ``compare/`` and ``report/models*`` into a folder.
 

@@ -31,6 +31,13 @@ _PERSON = ("SEX", "EDUCATION", "MARRIAGE", "AGE", "LIMIT_BAL")
 _PAY = ("PAY_6", "PAY_5", "PAY_4", "PAY_3", "PAY_2", "PAY_0")
 _MONEY = tuple(f"{column}{k}" for column in ("BILL_AMT", "PAY_AMT") for k in range(6, 0, -1))
 _ORDER = (*_PERSON, *_PAY, *_MONEY, features.TARGET)
+# Codes in an order that a tree can split by, undocumented ones with "other"; and back.
+_RECODED = {
+    "SEX": {1: 1, 2: 0},
+    "EDUCATION": {1: 3, 2: 2, 3: 1, 4: 0, 5: 0, 6: 0, 0: 0},
+    "MARRIAGE": {1: 0, 2: 1, 3: 2, 0: 2},
+}
+_CODES = {"SEX": {1: 1, 0: 2}, "EDUCATION": {3: 1, 2: 2, 1: 3, 0: 4}, "MARRIAGE": {0: 1, 1: 2, 2: 3}}
 
 
 def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
@@ -51,6 +58,7 @@ def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
         The same columns, IDs -1 and down. A row with little in it can come out equal to a real one: see `without`.
     """
     generator = np.random.default_rng(seed)
+    real = real.replace(_RECODED)
     drawn = pd.DataFrame(index=range(rows))
     for i, name in enumerate(_ORDER):
         values, known = real[name].to_numpy(), list(_ORDER[:i])
@@ -63,6 +71,7 @@ def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
         if name in _MONEY:
             chosen = np.rint(chosen * (1 + JITTER * generator.standard_normal(rows))).astype(np.int64)
         drawn[name] = chosen
+    drawn = drawn.replace(_CODES)
     drawn[features.ID] = -1 - np.arange(rows)
     return drawn[[features.ID, *UCI_COLUMNS, features.TARGET]]
 
