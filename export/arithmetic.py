@@ -13,7 +13,7 @@ from export import calibration, tree_ensemble
 from export.graph import DOUBLE, INT64, Graph
 from export.refusal import NotFoldable
 from export.splits import Bins
-from export.trees.ensemble import Ensemble, Link
+from export.trees.ensemble import Ensemble, Link, Trees
 from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed, members
 
 
@@ -104,7 +104,7 @@ class Arithmetic:
             self._gather(found, (place,)) if place is not None and not is_vector and ensemble.n_outputs > 1 else found
         )
 
-    def _trees(self, member: Member, trees: tree_ensemble.Trees, to: str, n_targets: int = 1, **kind: bool) -> None:
+    def _trees(self, member: Member, trees: Trees, to: str, n_targets: int = 1, **kind: bool) -> None:
         node = tree_ensemble.node(trees, self._columns(member), to, n_targets=n_targets, **kind)
         node.name = tree_ensemble.name(self._number[id(member.ensemble)])
         self._graph.nodes.append(node)

@@ -29,7 +29,7 @@ def bound(expression: Expression) -> float:
         case Calibrated(of=part, method="temperature"):
             # A share is p to the power of beta, of all such: for beta below 1 it is steepest at the least p there is.
             beta = float(expression.calibrators[0].beta_)
-            steepest = 2 * beta * max(1.0, LEAST_PROBABILITY ** (beta - 1))
+            steepest = 2 * beta * max(1.0, float(LEAST_PROBABILITY ** (beta - 1)))
             return bound(part) * steepest + _LAST_PLACES * _UNIT["float64"]
         case Calibrated(of=part, calibrators=calibrators):
             return bound(part) * max(map(slope, calibrators)) + _LAST_PLACES * _UNIT["float64"]

@@ -17,6 +17,7 @@ from export.bounds import bound, is_exact
 from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
+from export.domain import domain_of
 from export.source import Source, Subject
 from export.splits import fold
 from export.table import Table
@@ -76,6 +77,7 @@ def export(
     frame = _frame(source, card, sample)
     subject = Subject(source, card, Table(card.features, frame if source.names is not None else frame.to_numpy()))
     folded = _fold(subject)
+    _check_limits(card, folded)
     cut = _cut(folded.model, card)
     graph = convert(folded.model.expression, card, cut)
     onnx.checker.check_model(graph, full_check=True)
@@ -135,6 +137,24 @@ def _check(source: Source, card: Card) -> None:
     classes = [one.value for one in card.target.classes]
     if classes != source.classes:
         raise CardError(f"the card's classes are {classes}, and the model's {source.classes}")
+
+
+def _check_limits(card: Card, folded: _Folded) -> None:
+    """Refuse a card that allows what the model refuses."""
+    for asked in folded.asked:
+        for feature, takes in zip(card.features, asked.domains, strict=True):
+            allowed = domain_of(feature)
+            if takes.may_lack != allowed.may_lack:
+                raise CardError(f"the card lets {feature.name!r} be missing, and the model refuses that")
+            if takes.listed is not None and allowed.listed is not None and len(takes.listed) < len(allowed.listed):
+                refused = sorted(set(allowed.listed.tolist()) - set(takes.listed.tolist()))
+                raise CardError(f"the card allows values of {feature.name!r} that the model refuses: {refused}")
+            if (takes.low, takes.high) != (allowed.low, allowed.high):
+                low, high = takes.values(np.array([takes.low, takes.high])).tolist()
+                raise CardError(
+                    f"the card allows {feature.name!r} from {feature.minimum!r} to {feature.maximum!r}, and the model "
+                    f"takes {low!r} to {high!r}: narrower limits in the card keep out what it refuses"
+                )
 
 
 def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:

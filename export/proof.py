@@ -128,7 +128,7 @@ class _File:
             goes_true = self.bins.holds(at, value[inside])
             place = place.copy()
             place[inside] = np.where(goes_true, self.bins.true[at], self.bins.false[at])
-        return self.bins.weight[~place, 0]
+        return np.asarray(self.bins.weight[~place, 0])
 
     def edges(self, split: int) -> NDArray[np.float64]:
         """List the raw values up to which, or from which on, a split's answer may be another."""

@@ -47,7 +47,7 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
         Naming a column that is missing, or saying what the model can't take.
     """
     try:
-        table = pd.read_csv(path, float_precision="round_trip")
+        table = pd.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise CardError(f"{path} can't be read as a CSV table: {error}") from error
     if target is not None and target not in table:

@@ -1,5 +1,6 @@
 """The fitted model that is exported: what it is made of, and what it says of rows, which a file must say too."""
 
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_regressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController
 
@@ -48,13 +49,14 @@ class Source:
         self.classes = _plain(getattr(fitted, "classes_", ()))
         names = getattr(fitted, "feature_names_in_", None)
         self.names = None if names is None else [str(name) for name in names]
-        predicts = (
-            bool(self.classes and hasattr(fitted, "predict_proba")) if is_classifier(fitted) else is_regressor(fitted)
-        )
+        if self.classes:
+            predicts = hasattr(fitted, "predict_proba")
+        else:
+            predicts = hasattr(fitted, "__sklearn_tags__") and is_regressor(fitted)
         if not predicts or not hasattr(fitted, "n_features_in_"):
             raise CardError(
-                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted regressor (alone, "
-                "or as the last step of a Pipeline)"
+                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted regressor "
+                "(alone, or as the last step of a Pipeline)"
             )
         self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
 
@@ -108,8 +110,10 @@ class Source:
         with (
             joblib.parallel_config(backend="sequential"),
             self._threads.limit(limits=1),
-            np.errstate(over="ignore", invalid="ignore"),
+            np.errstate(all="ignore"),
+            warnings.catch_warnings(),
         ):
+            warnings.simplefilter("ignore")  # of values far from what it was fitted on
             return np.concatenate([ask(rows[start : start + _CHUNK]) for start in starts])
 
     @cached_property
@@ -149,4 +153,4 @@ class Subject:
 
 def _plain(labels: Any) -> list[Any]:
     """Give labels as Python's own types."""
-    return np.asarray(labels).tolist()
+    return list(np.asarray(labels).tolist())

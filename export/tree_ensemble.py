@@ -72,7 +72,7 @@ def node(trees: Trees, rows: str, to: str, *, n_targets: int = 1, is_mean: bool 
     if trees.missing_is_true.any():
         attributes["nodes_missing_value_tracks_true"] = [*trees.missing_is_true.astype(int).tolist(), *[0] * len(lone)]
     if is_set.any():
-        sets = [np.append(trees.set_of(split), np.nan) for split in np.flatnonzero(is_set)]
+        sets = [np.append(trees.set_of(split), np.nan) for split in np.flatnonzero(is_set).tolist()]
         attributes["membership_values"] = numpy_helper.from_array(np.concatenate(sets))
     return helper.make_node("TreeEnsemble", [rows], [to], domain=_DOMAIN, **attributes)
 

@@ -65,7 +65,7 @@ def made_up_rows(
 
 def _draw(feature: Feature, domain: Domain, kind: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
     if domain.listed is not None:
-        return rng.choice(domain.listed, len(kind))
+        return np.asarray(rng.choice(domain.listed, len(kind)))
     first, last = feature.training_minimum, feature.training_maximum
     whole = np.rint(rng.uniform(first, last, len(kind)))
     fraction = first + (last - first) * rng.normal(0.5, 0.5, len(kind))
@@ -73,7 +73,7 @@ def _draw(feature: Feature, domain: Domain, kind: NDArray[np.int64], rng: np.ran
     keys = to_key(np.array([low, high]))
     magnitude = from_key(rng.integers(keys[0], keys[1], len(kind), endpoint=True))
     value = np.choose(kind, [whole, fraction, magnitude])
-    return np.clip(np.rint(value) if domain.is_whole else value, low, high)
+    return np.asarray(np.clip(np.rint(value) if domain.is_whole else value, low, high))
 
 
 def _near(domain: Domain, edges: NDArray[np.float64]) -> NDArray[np.float64]:

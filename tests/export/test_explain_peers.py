@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from export.__main__ import export
-from lambda_fn.model import Model
+from export.exporter import export
+from export.witness import Served
 from made_up import card_for
-from train.pipeline import build_pipeline
 
 pytestmark = pytest.mark.e2e
 
@@ -21,25 +23,23 @@ SMALL = ("age", "bill_amt_1", "limit_balance", "education_level", "sex")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_contributions_equal_shaps_exact_explainer(clients, tmp_path):
+def test_contributions_equal_shaps_exact_explainer(clients):
     shap = pytest.importorskip("shap", reason="shap is not installed: make test-e2e installs it")
     X, y = clients[0][list(SMALL)], clients[1]  # each feature is a family of its own
-    pipeline = build_pipeline(SMALL, n_estimators=10, min_samples_leaf=20, random_state=0).fit(X, y)
-    path = tmp_path / "model.onnx"
-    path.write_bytes(export(pipeline, card_for(X), X.to_numpy(np.float32), random_rows=1_000)[0])
-    model = Model(path)
-    some = X[:50]
+    forest = RandomForestClassifier(10, min_samples_leaf=20, random_state=0)
+    fitted, card = make_pipeline(StandardScaler(), forest).fit(X, y), card_for(X)
+    served = Served(export(fitted, card, X[:200], 1_000)[0], card)
+    some = X[:50].to_numpy(float)
 
-    contributions = model.score(some.to_numpy(np.float32), explain=True).contributions
+    (contributions,) = served.run(some, "contributions", explain=True)
 
     def probability(values):
-        return pipeline.predict_proba(pd.DataFrame(values, columns=X.columns))[:, 1]
+        return fitted.predict_proba(pd.DataFrame(values, columns=X.columns))[:, 1]
 
-    reference = np.array([model.card.reference.profile])
-    explainer = shap.explainers.Exact(probability, shap.maskers.Independent(reference))
-    families = [family.name for family in model.card.families]
-    order = [families.index(feature.family) for feature in model.card.features]
-    assert np.abs(contributions[:, order] - explainer(some.to_numpy(float)).values).max() <= 1e-6
+    explainer = shap.explainers.Exact(probability, shap.maskers.Independent(np.array([card.reference.profile])))
+    families = [family.name for family in card.families]
+    order = [families.index(feature.family) for feature in card.features]
+    assert np.abs(contributions[:, order] - explainer(some).values).max() <= 1e-12
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def node_modules(tmp_path_factory):
     return folder / "node_modules"
 
 
-def test_another_runtime_gives_the_same_numbers(model, model_path, rows, node_modules):
-    X = rows[:200].to_numpy(np.float32)
+def test_another_runtime_gives_the_same_numbers(model_path, card, rows, node_modules):
+    X = rows[:200].to_numpy(float) + 0.1
     script = node_modules.parent / "run.js"
     shutil.copy(Path(__file__).parents[1] / "support/onnxruntime_node.js", script)
 
@@ -61,8 +61,11 @@ def test_another_runtime_gives_the_same_numbers(model, model_path, rows, node_mo
         ["node", script, model_path], input=json.dumps(X.tolist()), capture_output=True, text=True, check=True
     )
 
-    theirs, ours = json.loads(ran.stdout), model.score(X, explain=True)
-    assert np.abs(ours.probability - theirs["probability"]).max() <= 1e-6
+    theirs = json.loads(ran.stdout)
+    names = "probability", "label", "contributions", "foremost", "out_of_range", "illegal"
+    ours = dict(zip(names, Served(model_path.read_bytes(), card).run(X, *names, explain=True), strict=True))
     assert theirs["plain"] == theirs["probability"]
-    assert (ours.label == theirs["label"]).all()
-    assert np.abs(ours.contributions.ravel() - theirs["contributions"]).max() <= 1e-6
+    for name in ("probability", "contributions"):
+        assert np.abs(ours[name].ravel() - theirs[name]).max() <= 1e-12
+    for name in ("label", "foremost", "out_of_range", "illegal"):
+        assert (ours[name].ravel() == theirs[name]).all()

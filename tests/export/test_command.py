@@ -1,0 +1,141 @@
+import json
+import re
+
+import joblib
+import msgspec
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from export import witness
+from export.__main__ import main
+from lambda_fn.card import METADATA_KEY, decode_model_card, encode, verify_checksum
+
+
+@pytest.fixture
+def build(tmp_path, pipeline, card, clients, monkeypatch):
+    """A folder as training leaves it."""
+    X, y = clients
+    joblib.dump(pipeline, tmp_path / "pipeline.joblib")
+    (tmp_path / "card.json").write_bytes(encode(card))
+    X[:300].assign(target=y[:300]).to_csv(tmp_path / "tidy.csv", index=False)
+    monkeypatch.setattr(witness, "MADE_UP_ROWS", 1_000)
+    return tmp_path
+
+
+def card_of(path):
+    import onnx
+
+    verify_checksum(path.read_bytes())
+    props = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    return decode_model_card(props[METADATA_KEY])
+
+
+def run(build, *arguments):
+    main([str(build / "pipeline.joblib"), "--out", str(build / "model.onnx"), *map(str, arguments)])
+    return card_of(build / "model.onnx")
+
+
+def test_command_writes_the_file_and_its_proof(build, capsys):
+    card = run(build)
+
+    proof = json.loads((build / "parity.json").read_text())
+    assert proof["witnesses"]["sample"]["rows"] == 300
+    assert card.version == proof["model_version"]
+    told = capsys.readouterr().out
+    assert "splits proved for every value that the card allows" in told
+    assert "largest difference 0.0e+00, 0 labels differ" in told and "synthetic" in told
+
+
+def test_threshold_can_be_chosen(build):
+    decision = run(build, "--threshold", "0.4").decision
+
+    assert (decision.rule, decision.threshold) == ("at_least", 0.4)
+
+
+def test_reasons_can_be_left_out(build):
+    assert run(build, "--no-reasons").families == ()
+
+
+def test_card_can_be_drawn_from_a_sample(build):
+    card = run(build, "--sample", build / "tidy.csv", "--target", "target")
+
+    assert card.name == "tidy" and card.decision.rule == "predict"
+    assert [family.name for family in card.families][:3] == ["age", "bill_amt", "pay_amt"]
+
+
+def test_model_without_a_pipeline_is_exported(build, clients):
+    X, y = clients
+    joblib.dump(RandomForestClassifier(3, max_depth=3, random_state=0).fit(X, y), build / "pipeline.joblib")
+
+    assert run(build).parity.method == "exact"
+
+
+@pytest.mark.parametrize(
+    ("damage", "arguments", "words"),
+    [
+        (lambda build: (build / "card.json").write_text("{"), [], "not a model card"),
+        (lambda build: (build / "card.json").unlink(), [], "card.json"),
+        (lambda build: (build / "card.json").write_text('{"format_version": 1}'), [], "of format 1"),
+        (lambda build: (build / "tidy.csv").write_text("age\n1\n"), [], "lacks the columns"),
+        (lambda build: joblib.dump(RandomForestClassifier(), build / "pipeline.joblib"), [], "no fitted classifier"),
+        (
+            lambda build: joblib.dump(Pipeline([("a", StandardScaler())]), build / "pipeline.joblib"),
+            [],
+            "a Pipeline is",
+        ),
+        (lambda build: joblib.dump({"a": 1}, build / "pipeline.joblib"), [], "a dict is no fitted"),
+        (lambda build: (build / "pipeline.joblib").write_bytes(b"pickle?"), [], "can't be read by joblib"),
+        (lambda build: (build / "pipeline.joblib").unlink(), [], "pipeline.joblib"),
+        (lambda build: None, ["--threshold", "1.5"], "1.5 is not between 0 and 1"),
+        (lambda build: None, ["--target", "target"], "--sample"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(build, damage, arguments, words, capsys):
+    damage(build)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(build, *arguments)
+
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert words in told and told.count("\n") == 1
+    assert not (build / "model.onnx").exists() and not (build / "parity.json").exists()
+
+
+def test_model_of_another_version_is_told_as_such(build, pipeline, monkeypatch, capsys):
+    import sklearn.base
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sklearn.base, "__version__", "1.2.1")
+        joblib.dump(pipeline, build / "pipeline.joblib")
+
+    with pytest.raises(SystemExit):
+        run(build)
+
+    assert "was written by scikit-learn 1.2.1" in capsys.readouterr().err
+
+
+def test_file_that_fails_its_proof_is_not_written(build, card, monkeypatch, capsys):
+    monkeypatch.setattr("export.exporter.TOLERANCE", -1.0)
+
+    with pytest.raises(SystemExit):
+        run(build)
+
+    assert "no model written: made up row" in capsys.readouterr().err
+    assert not (build / "model.onnx").exists() and not (build / "parity.json").exists()
+
+
+def test_limits_that_the_model_does_not_take_are_named(build, clients, card, capsys):
+    """A forest refuses what is beyond float32."""
+    X, y = clients
+    joblib.dump(RandomForestClassifier(3, max_depth=3, random_state=0).fit(X, y), build / "pipeline.joblib")
+    changes = {"bill_amt_1": {"kind": "number", "maximum": 1e300}}
+    wide = tuple(msgspec.structs.replace(f, **changes.get(f.name, {})) for f in card.features)
+    (build / "card.json").write_bytes(encode(msgspec.structs.replace(card, features=wide)))
+
+    with pytest.raises(SystemExit):
+        run(build)
+
+    assert re.search(r"allows 'bill_amt_1' from \S+ to 1e\+300, and the model takes \S+ to", capsys.readouterr().err)
