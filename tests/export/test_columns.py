@@ -4,7 +4,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logit
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA
@@ -284,13 +283,12 @@ class Own(TransformerMixin, BaseEstimator):
         (KNNImputer(), "KNNImputer"),
         (Own(), "Own"),
         (FunctionTransformer(lambda X: X), "lambda"),
-        (FunctionTransformer(logit), "refuse|logit|Input"),
     ],
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_may_mix_columns_is_refused_by_name(frame, y, step, said):
-    with pytest.raises((NotFoldable, ValueError), match=said):
+    with pytest.raises(NotFoldable, match=said):
         folded_as_fitted(on_amounts(step).fit(frame, y), frame)
 
 
