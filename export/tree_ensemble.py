@@ -37,6 +37,7 @@ def node(trees: Trees, rows: str, to: str, *, n_targets: int = 1, is_mean: bool 
 
     The sum is taken in the order of the trees, in float64; a mean divides it by the number of trees.
     """
+    trees = _kept_apart(trees)
     leaf_of_tree = trees.root < 0
     # A root must be a split: a tree of one leaf becomes a split at infinity, with that leaf on both sides, twice in
     # the table: onnxruntime takes another leaf for one that two splits share.
@@ -75,6 +76,53 @@ def node(trees: Trees, rows: str, to: str, *, n_targets: int = 1, is_mean: bool 
         sets = [np.append(trees.set_of(split), np.nan) for split in np.flatnonzero(is_set).tolist()]
         attributes["membership_values"] = numpy_helper.from_array(np.concatenate(sets))
     return helper.make_node("TreeEnsemble", [rows], [to], domain=_DOMAIN, **attributes)
+
+
+def _kept_apart(trees: Trees) -> Trees:
+    """Put a split that all numbers pass between sets that onnxruntime would join.
+
+    Of two sets of one column, the second on the first's false side, that lead to leaves of the same weight it makes
+    one, and forgets where only the second sends gaps to its leaf. (Seen with 1.28; its other sets are right.)
+    """
+    second = np.maximum(trees.false, 0)
+    if not len(second):
+        return trees
+    leaf = np.where(trees.true < 0, ~trees.true, 0)
+    is_set = np.isin(trees.comparison, (Comparison.EQ, Comparison.MEMBER)) & (trees.true < 0)
+    joined = (trees.false >= 0) & is_set & is_set[second] & (trees.column == trees.column[second])
+    joined &= ~trees.missing_is_true & trees.missing_is_true[second]
+    joined &= (trees.weight[leaf] == trees.weight[leaf[second]]).all(axis=1)
+    first = np.flatnonzero(joined)
+    new_split, new_leaf = len(second) + np.arange(len(first)), len(trees.weight) + np.arange(len(first))
+    false = trees.false.copy()
+    false[first] = new_split
+    return replace(
+        trees,
+        column=np.append(trees.column, trees.column[first]),
+        comparison=np.append(trees.comparison, np.full(len(first), Comparison.LEQ, np.uint8)),
+        threshold=np.append(trees.threshold, np.full(len(first), np.inf)),
+        members_start=np.append(trees.members_start, np.full(len(first), trees.members_start[-1])),
+        missing_is_true=np.append(trees.missing_is_true, np.zeros(len(first), bool)),
+        true=np.append(trees.true, second[first]),
+        false=np.append(false, ~new_leaf),
+        weight=np.concatenate([trees.weight, trees.weight[leaf[second[first]]]]),
+    )
+
+
+def _without_parting(trees: Trees) -> Trees:
+    """Take off the splits that `_kept_apart` put in."""
+    if not len(trees.column):
+        return trees
+    between, second = np.maximum(trees.false, 0), np.maximum(trees.true, 0)
+    same = trees.column == trees.column[second]
+    is_set = np.isin(trees.comparison, (Comparison.EQ, Comparison.MEMBER)) & (trees.true < 0)
+    parts = (trees.comparison == Comparison.LEQ) & np.isposinf(trees.threshold) & ~trees.missing_is_true & same
+    parts &= (trees.true >= 0) & (trees.false < 0) & is_set[second] & trees.missing_is_true[second]
+    copy, own = np.where(trees.false < 0, ~trees.false, 0), np.where(trees.true < 0, ~trees.true, 0)
+    parts &= (trees.weight[copy] == trees.weight[own[second]]).all(axis=1)
+    after_set = (trees.false >= 0) & is_set & ~trees.missing_is_true & parts[between]
+    after_set &= trees.column == trees.column[between]
+    return replace(trees, false=np.where(after_set, trees.true[between], trees.false))
 
 
 def with_first_leaves(trees: Trees, weights: NDArray[np.float64]) -> Trees:
@@ -132,7 +180,7 @@ def _search_tree(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> No
 
 
 def read(ensemble: onnx.NodeProto) -> Trees:
-    """Read the trees of a ``TreeEnsemble`` node, with the splits that stand for trees of one leaf taken off."""
+    """Read the trees of a ``TreeEnsemble`` node, without what `node` put in for onnxruntime's sake."""
     a = {attribute.name: helper.get_attribute_value(attribute) for attribute in ensemble.attribute}
 
     def numbers(name: str) -> NDArray[np.int64]:
@@ -159,7 +207,7 @@ def read(ensemble: onnx.NodeProto) -> Trees:
     both_leaves = (true[root] < 0) & (false[root] < 0)
     lone = both_leaves & np.isposinf(threshold[root]) & (weight[~true[root]] == weight[~false[root]])
     root[lone] = true[root[lone]]
-    return Trees(
+    trees = Trees(
         column=column,
         comparison=comparison,
         threshold=np.where(comparison == Comparison.MEMBER, np.nan, threshold),
@@ -172,6 +220,7 @@ def read(ensemble: onnx.NodeProto) -> Trees:
         weight=weight[:, None],
         output=target,
     )
+    return _without_parting(trees)
 
 
 def _sets(attributes: dict[str, Any], comparison: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -4,7 +4,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logit
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA
@@ -27,6 +26,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from threadpoolctl import threadpool_limits
 
 from export.asking import Asked
 from export.columns import quietly
@@ -39,6 +39,13 @@ from ugly_tables import edges_of, features_of, legal_rows, score_of, ugly_frame
 AMOUNTS = ["net income, €", 'size 5"', "wind (m/s)", "visits"]
 TEXTS = ["città", "🎈", "plan"]
 ROWS = 1_500
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other cost more than these small models."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -276,13 +283,12 @@ class Own(TransformerMixin, BaseEstimator):
         (KNNImputer(), "KNNImputer"),
         (Own(), "Own"),
         (FunctionTransformer(lambda X: X), "lambda"),
-        (FunctionTransformer(logit), "refuse|logit|Input"),
     ],
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_may_mix_columns_is_refused_by_name(frame, y, step, said):
-    with pytest.raises((NotFoldable, ValueError), match=said):
+    with pytest.raises(NotFoldable, match=said):
         folded_as_fitted(on_amounts(step).fit(frame, y), frame)
 
 
