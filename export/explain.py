@@ -173,7 +173,13 @@ class Explanation:
         graph.nodes.append(helper.make_node("Split", ["of_ends"], ["of_row", "of_reference"], axis=1, num_outputs=2))
         graph.add("Sub", "of_row", "of_others", to="last_step")
         graph.add("Sub", "of_one", "of_reference", to="first_step")
-        graph.add("Add", "last_step", "first_step", to="steps")
+        graph.add("Add", "last_step", "first_step", to="rises")
+        # Where a family lowers the score, its foremost feature is the one that lowers it most.
+        of_stepping = graph.constant("stepping_families", self._families[self._stepping])
+        graph.add("Gather", "shapley", of_stepping, to="of_family", axis=1)
+        graph.add("Less", "of_family", graph.constant("nothing", np.array(0.0)), to="lowers")
+        graph.add("Neg", "rises", to="falls")
+        graph.add("Where", "lowers", "falls", "rises", to="steps")
         # A feature that has the reference's value moves nothing, and is foremost only where none differs.
         graph.add("Gather", "features", "stepping", to="stepping_values", axis=1)
         of_reference = self._reference[self._stepping]

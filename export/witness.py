@@ -209,7 +209,8 @@ def compare_reasons(subject: Subject, served: Served, X: NDArray[np.float64], to
         worst = float(np.maximum(worst, np.abs(contributions - of_subsets @ weight).max()))  # NaN stays NaN
         difference = contributions.sum(axis=1) - (value[:, 0] - of_subsets[:, -1])
         worst_sum = float(np.maximum(worst_sum, np.abs(difference).max()))
-        steps = (value[:, :1] - without) + (alone - of_subsets[:, -1:])
+        rises = (value[:, :1] - without) + (alone - of_subsets[:, -1:])
+        steps = np.where(contributions[:, families] < 0.0, -rises, rises)
         same = (rows == subject.reference) | (np.isnan(rows) & np.isnan(subject.reference))
         for family, place in enumerate(foremost.T):
             moves = (families == family) & ~same
