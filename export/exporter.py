@@ -168,13 +168,19 @@ def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
 def _fold(subject: Subject) -> _Folded:
     model = subject.source.model
     fitted = tuple(members(model.expression))
-    seen: dict[tuple[int, ...], Asked] = {}
-    asked = tuple(
-        seen.setdefault(tuple(map(id, member.steps)), Asked(member.steps, subject.table)) for member in fitted
-    )
+    seen: dict[tuple[Any, ...], Asked] = {}
+    for member in fitted:
+        if (key := _steps_of(member)) not in seen:
+            seen[key] = Asked(member.steps, subject.table, member.ensemble.casts_to)
+    asked = tuple(seen[_steps_of(member)] for member in fitted)
     folded = [fold(member.ensemble, before) for member, before in zip(fitted, asked, strict=True)]
     others = [replace(one, ensemble=of.ensemble, steps=of.bins) for one, of in zip(fitted, folded, strict=True)]
     return _Folded(replace(model, expression=with_members(model.expression, iter(others))), fitted, asked)
+
+
+def _steps_of(member: Member) -> tuple[Any, ...]:
+    """Tell members apart that stand behind other steps."""
+    return (member.ensemble.casts_to, *map(id, member.steps))
 
 
 def _cut(model: Model, card: Card) -> Cut | None:
