@@ -302,7 +302,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", f"{script}; s.fit(X, y)", str(tmp_path)],
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/train")])},
     ) as killed:
         told = next(line for line in killed.stderr if line.startswith(b"search: 7 of 20 forests"))
         killed.send_signal(signal.SIGKILL)
