@@ -90,7 +90,9 @@ class Source:
     def labels(self, frame: Any) -> NDArray[np.int64]:
         """Ask the model's own ``predict``, shape (n,): labels are places among its classes."""
         place = {label: i for i, label in enumerate(self.classes)}
-        return self._in_parts(lambda part: np.array([place[one] for one in _plain(np.ravel(self.fitted.predict(part)))]), frame)
+        return self._in_parts(
+            lambda part: np.array([place[one] for one in _plain(np.ravel(self.fitted.predict(part)))]), frame
+        )
 
     @cached_property
     def model(self) -> Model:
