@@ -13,9 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from export.fold import ask
+from export.refusal import NotFoldable
 from export.sample import Sample
 from export.source import Source
 from export.table import Table
+from export.trees.expression import members
 from lambda_fn.card import (
     FORMAT_VERSION,
     MAX_FAMILIES,
@@ -69,7 +72,7 @@ def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool =
     if not len(X):
         raise CardError("the sample holds no rows that the model takes")
     features = tuple(_feature(X[column]) for column in X)
-    widest = _widest(source, features, X)
+    widest = _within_trees(source, _widest(source, features, X), X)
     reference = _reference(source, sample, widest)
     card = Card(
         format_version=FORMAT_VERSION,
@@ -222,6 +225,34 @@ def _within(feature: Feature, limit: float) -> Feature:
     low, high = feature.training_minimum, feature.training_maximum
     return msgspec.structs.replace(
         feature, minimum=min(low, max(feature.minimum, -limit)), maximum=max(high, min(feature.maximum, limit))
+    )
+
+
+def _within_trees(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
+    """Narrow limits to where the model's trees can be proved: XGBoost takes numbers that are infinite to its trees."""
+    try:
+        ensembles = list(members(source.model.expression))
+        table = Table(features, X if source.names is not None else X.to_numpy())
+        asked = ask(ensembles, table)
+    except NotFoldable:
+        return features
+    for taken in asked:
+        ends = [domain.values(np.array([domain.low, domain.high])) for domain in taken.domains]
+        features = tuple(
+            _between(feature, *pair) if feature.kind == "number" else feature
+            for feature, pair in zip(features, ends, strict=True)
+        )
+    return features
+
+
+def _between(feature: Feature, low: float, high: float) -> Feature:
+    """Narrow the limits of a feature to round ones that lie between two values."""
+    lowest = next((-limit for limit in _LADDER if -limit >= low), low)
+    highest = next((limit for limit in _LADDER if limit <= high), high)
+    return msgspec.structs.replace(
+        feature,
+        minimum=feature.minimum if feature.minimum >= low else min(lowest, feature.training_minimum),
+        maximum=feature.maximum if feature.maximum <= high else max(highest, feature.training_maximum),
     )
 
 

@@ -1,7 +1,6 @@
 """Turn a fitted model into a model file that is proved equal to it."""
 
 import hashlib
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -12,16 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from export import proof, witness
-from export.asking import Asked
 from export.bounds import bound, is_exact
 from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
 from export.domain import domain_of
+from export.fold import Folded, fold
 from export.source import Source, Subject
-from export.splits import fold
 from export.table import Table
-from export.trees.expression import Member, Model, members, with_members
+from export.trees.expression import Model
 from export.witness import Served
 from lambda_fn.card import (
     METADATA_KEY,
@@ -76,7 +74,7 @@ def export(
     _check(source, card)
     frame = _frame(source, card, sample)
     subject = Subject(source, card, Table(card.features, frame if source.names is not None else frame.to_numpy()))
-    folded = _fold(subject)
+    folded = fold(source.model, subject.table)
     _check_limits(card, folded)
     cut = _cut(folded.model, card)
     graph = convert(folded.model.expression, card, cut)
@@ -84,48 +82,19 @@ def export(
     served = Served(graph.SerializeToString(deterministic=True), card)
     report: dict[str, Any] = {"method": "exact"} | _prove(folded, graph)
 
-    rows = witness.made_up_rows(card, folded.domains, _edges(folded), made_up)
+    tolerance = FLOAT32_TOLERANCE if folded.sums_in_float32 else TOLERANCE
+    rows = witness.made_up_rows(card, folded.domains, folded.edges(), made_up)
     witnesses = {"made up": rows} | ({"sample": tensor(card.features, frame)} if len(frame) else {})
-    report["witnesses"] = {
-        name: witness.compare(subject, served, X, folded.tolerance, name) for name, X in witnesses.items()
-    }
+    report["witnesses"] = {name: witness.compare(subject, served, X, tolerance, name) for name, X in witnesses.items()}
     if card.families:
         explained = witnesses.get("sample", rows)
-        report["reasons"] = witness.compare_reasons(subject, served, explained, folded.tolerance)
+        report["reasons"] = witness.compare_reasons(subject, served, explained, tolerance)
     report["band"] = _band(folded, cut, report)
     complete = _complete(subject, report, _golden(subject, rows))
     digest = hashlib.sha256(graph.SerializeToString(deterministic=True) + serving_part(card))
     complete = msgspec.structs.replace(complete, version=digest.hexdigest()[:12])
     graph.metadata_props.add(key=METADATA_KEY, value=encode(complete).decode())
     return with_checksum(graph.SerializeToString(deterministic=True)), report | {"model_version": complete.version}
-
-
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    """A model on raw columns, and what it was folded from.
-
-    Attributes
-    ----------
-    model : Model
-    fitted : tuple of Member
-        The ensembles as they were fitted, in order.
-    asked : tuple of Asked
-        The fitted transformers before each.
-    """
-
-    model: Model
-    fitted: tuple[Member, ...]
-    asked: tuple[Asked, ...]
-
-    @property
-    def domains(self) -> list[Any]:
-        """The legal values of each feature."""
-        return self.asked[0].domains
-
-    @property
-    def tolerance(self) -> float:
-        """By how much the file's scores may differ."""
-        return FLOAT32_TOLERANCE if any(one.ensemble.sums_in == "float32" for one in self.fitted) else TOLERANCE
 
 
 def _check(source: Source, card: Card) -> None:
@@ -139,7 +108,7 @@ def _check(source: Source, card: Card) -> None:
         raise CardError(f"the card's classes are {classes}, and the model's {source.classes}")
 
 
-def _check_limits(card: Card, folded: _Folded) -> None:
+def _check_limits(card: Card, folded: Folded) -> None:
     """Refuse a card that allows what the model refuses."""
     for asked in folded.asked:
         for feature, takes in zip(card.features, asked.domains, strict=True):
@@ -165,18 +134,6 @@ def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
     return sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(sample, columns=names)
 
 
-def _fold(subject: Subject) -> _Folded:
-    model = subject.source.model
-    fitted = tuple(members(model.expression))
-    seen: dict[tuple[int, ...], Asked] = {}
-    asked = tuple(
-        seen.setdefault(tuple(map(id, member.steps)), Asked(member.steps, subject.table)) for member in fitted
-    )
-    folded = [fold(member.ensemble, before) for member, before in zip(fitted, asked, strict=True)]
-    others = [replace(one, ensemble=of.ensemble, steps=of.bins) for one, of in zip(fitted, folded, strict=True)]
-    return _Folded(replace(model, expression=with_members(model.expression, iter(others))), fitted, asked)
-
-
 def _cut(model: Model, card: Card) -> Cut | None:
     if card.task != "binary" or card.decision is None:
         return None
@@ -186,7 +143,7 @@ def _cut(model: Model, card: Card) -> Cut | None:
         return None
 
 
-def _prove(folded: _Folded, graph: onnx.ModelProto) -> dict[str, Any]:
+def _prove(folded: Folded, graph: onnx.ModelProto) -> dict[str, Any]:
     proofs = [
         proof.prove(number, member, asked, graph)
         for number, (member, asked) in enumerate(zip(folded.fitted, folded.asked, strict=True))
@@ -199,7 +156,7 @@ def _prove(folded: _Folded, graph: onnx.ModelProto) -> dict[str, Any]:
     return sums | {"splits_by_feature": counts, "bound": bound(folded.model.expression)}
 
 
-def _band(folded: _Folded, cut: Cut | None, report: dict[str, Any]) -> float:
+def _band(folded: Folded, cut: Cut | None, report: dict[str, Any]) -> float:
     """Tell how near to another label a score must be for the file's label to hang on how sums and exp round.
 
     Nowhere, where the number that settles it is added up of the same numbers in the same order, and no witness has
@@ -209,19 +166,6 @@ def _band(folded: _Folded, cut: Cut | None, report: dict[str, Any]) -> float:
         return 0.0
     decided = cut.of if cut else folded.model.expression
     return 0.0 if is_exact(decided) else float(report["bound"])
-
-
-def _edges(folded: _Folded) -> list[NDArray[np.float64]]:
-    """List for each feature the values at which the file's splits change sides."""
-    found: list[list[NDArray[np.float64]]] = [[np.empty(0)] for _ in folded.domains]
-    for member in members(folded.model.expression):
-        trees = member.ensemble.trees
-        for column in range(len(found)):
-            found[column].append(trees.threshold[trees.column == column])
-        for bins in member.steps:
-            found[bins.raw].append(bins.edges)
-    every = [np.unique(np.concatenate(own)) for own in found]
-    return [own[np.isfinite(own)] for own in every]
 
 
 def _golden(subject: Subject, rows: NDArray[np.float64]) -> Golden:

@@ -7,7 +7,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from export.asking import Asked
+from export.card import draw_card
+from export.convert import convert
+from export.decision import find_cut
+from export.fold import fold
 from export.proof import ProofError, prove
+from export.sample import Sample
 from export.source import Source
 from export.table import Table
 from export.trees.expression import members
@@ -62,17 +67,10 @@ def test_fraction_that_no_scaler_shows_in_float32_is_found(clients, card):
     """The file's threshold is exact for float64: one step of float64, far below float32's, goes the other way."""
     X, y = clients[0][["age", "limit_balance"]] + 0.1, clients[1]
     fitted = make_pipeline(StandardScaler(), RandomForestClassifier(5, max_depth=4, random_state=0)).fit(X, y)
-    from export.card import draw_card
-    from export.convert import convert
-    from export.exporter import _cut, _fold
-    from export.sample import Sample
-    from export.source import Subject
-
     source = Source(fitted)
     drawn = draw_card(source, Sample(X, y, card.data), name="fractions")
-    subject = Subject(source, drawn, Table(drawn.features, X))
-    folded = _fold(subject)
-    file = convert(folded.model.expression, drawn, _cut(folded.model, drawn))
+    folded = fold(source.model, Table(drawn.features, X))
+    file = convert(folded.model.expression, drawn, find_cut(folded.model, card.decision))
     splits = tensor(file, "nodes_splits")
     splits[0] = np.nextafter(splits[0], np.inf)
     replace(file, "nodes_splits", numpy_helper.from_array(splits))
