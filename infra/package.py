@@ -28,7 +28,7 @@ PLATFORM = {"x86_64": "x86_64", "arm64": "aarch64"}
 AMAZON_LINUX_2023_GLIBC = 34
 
 # What the handlers open of the packages; tests/infra/test_package.py opens each file of it. Powertools comes without
-# its __init__ modules: they import all of it, jmespath and typing_extensions, for a fifth of the function's start, where
+# its __init__ modules: they import all of it, jmespath and typing_extensions, for a fifth of the start, where
 # the formatter of its Logger stands on three modules. A folder without one is a package all the same.
 OPENED = (
     "onnxruntime/capi/libonnxruntime.so.*",
