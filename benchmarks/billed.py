@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from infra.docker.base_image import ensure_image, image_name
-from infra.emulator import INVOKE_PATH
+from infra.local.emulator import INVOKE_PATH
 from infra.runtime import emulator_binary
 from infra.template import read_function
 

@@ -17,9 +17,9 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 
+from infra.files import replace
 from train import features as credit
 from train.dataset.tidy import load, split
-from train.files import replace
 from train.model.candidates import NOTEBOOK_GRID, SEED
 from train.model.pipeline import build_pipeline
 from train.model.search import choose, search

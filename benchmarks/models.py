@@ -8,7 +8,6 @@ A model that the proof refuses has no file, and the table says why.
 import argparse
 import io
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,8 +16,6 @@ import warnings
 from array import array
 from pathlib import Path
 
-# Before onnxruntime, as in export.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import joblib
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,10 +23,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from export.exporter import export
 from export.sample import read_sample
+from infra.files import replace
 from lambda_fn.card import decode_card
 from lambda_fn.features import Matrix
 from lambda_fn.model import Model
-from train.files import replace
 from train.model.candidates import BY_NAME, style
 
 MARKERS = dict(zip((*BY_NAME, "ensemble"), "DoXs^vP<>", strict=True))
@@ -59,7 +56,7 @@ def export_model(folder, sample):
     ran = subprocess.run([sys.executable, "-m", "export", *arguments], capture_output=True, text=True)
     if ran.returncode:
         told = ran.stderr.strip().splitlines() or [f"export ended with status {ran.returncode}"]
-        return None, told[-1].removeprefix("export: no model written: ")
+        return None, told[-1].removeprefix("python -m export: ")
     return json.loads((folder / "parity.json").read_text()), None
 
 

@@ -2,14 +2,10 @@
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import msgspec
 
 from export.card import draw_card
@@ -17,12 +13,14 @@ from export.exporter import export
 from export.loading import load
 from export.sample import read_sample
 from export.source import Source
+from infra.command import Command
+from infra.files import replace_all
 from lambda_fn.card import Card, CardError, Decision, decode_card
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``python -m export``."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    """Turn a fitted model into a model file, prove it, and write both the file and the proof."""
+    parser = Command(prog="python -m export", description=main.__doc__)
     parser.add_argument("model", type=Path, help="fitted model, written by joblib or pickle (which run code: trust it)")
     parser.add_argument("--card", type=Path, help="what is known of it (default: card.json beside the model)")
     parser.add_argument(
@@ -33,15 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-reasons", action="store_true", help="leave the explanation of scores out of the file")
     parser.add_argument("--out", type=Path, required=True, help="model file to write; parity.json goes beside it")
     options = parser.parse_args(arguments)
-    try:
+    with parser.one_line_errors():
         print(_export_files(options))
-    except (ValueError, OSError) as error:  # of which all refusals are
-        sys.exit(_refusal(error))
-
-
-def _refusal(error: Exception) -> int:
-    print(f"export: no model written: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
 
 
 def _export_files(options: argparse.Namespace) -> str:
@@ -64,8 +55,9 @@ def _export_files(options: argparse.Namespace) -> str:
     model, report = export(fitted, card, None if sample is None else sample.X)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     # The proof first: no model without it.
-    write(options.out.with_name("parity.json"), json.dumps(report, indent=2).encode() + b"\n")
-    write(options.out, model)
+    replace_all(
+        {options.out.with_name("parity.json"): json.dumps(report, indent=2).encode() + b"\n", options.out: model}
+    )
     return _summary(options.out, model, card, report)
 
 
@@ -88,13 +80,6 @@ def without_reasons(card: Card) -> Card:
     """Take the families off a card, so that the file gives no reasons."""
     features = tuple(msgspec.structs.replace(feature, family="") for feature in card.features)
     return msgspec.structs.replace(card, features=features, families=())
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _summary(out: Path, model: bytes, card: Card, report: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 ``python -m infra.package --model build/model.onnx --out build`` writes ``function/`` and ``function.zip``.
 """
 
-import argparse
 import contextlib
 import hashlib
 import os
@@ -12,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from infra.cache import cached, pip_install
+from infra.command import Command
 from infra.runtime import PYTHON_VERSION, machine_architecture
 from infra.template import read_runtime
 
@@ -173,9 +173,9 @@ def _report(directory: Path) -> None:
     print(f"{directory}: {_megabytes(sum(sizes.values()))} ({parts}, ...)")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Pack the function lean: its code, the model file, and of its packages what it opens, compiled for its Python."""
+    parser = Command(prog="python -m infra.package", description=main.__doc__)
     parser.add_argument("--model", type=Path, default=Path("build/model.onnx"), help="the ONNX file")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--out", type=Path, default=Path("build"), help="where function/ and function.zip go")
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--architecture", choices=sorted(PLATFORM), default=machine_architecture(), help="(%(default)s)"
     )
     options = parser.parse_args(arguments)
-    try:
+    with parser.one_line_errors():
         directory = options.artifacts or options.out / "function"
         build_package(options.model, directory, options.python_version, options.architecture)
         _report(directory)
@@ -193,8 +193,6 @@ def main(arguments: list[str] | None = None) -> None:
             archive = options.out / "function.zip"
             write_zip(directory, archive)
             print(f"{archive}: {_megabytes(archive.stat().st_size)} of at most {_megabytes(MAX_ZIP_BYTES)}")
-    except PackageError as error:
-        parser.exit(2, f"error: {error}\n")
     if (runtime := read_runtime()) != f"python{options.python_version}":
         print(f"note: compiled for Python {options.python_version}; to deploy, template.yaml's {runtime} needs its own")
 

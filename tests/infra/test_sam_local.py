@@ -24,7 +24,7 @@ from moto.server import ThreadedMotoServer
 
 from gateway import serve
 from infra.docker.base_image import ImageError, ensure_image
-from infra.local_queues import LocalQueues
+from infra.local.queues import LocalQueues
 from infra.template import read_template
 
 pytestmark = pytest.mark.e2e

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from export.exporter import export
-from infra.emulator import RuntimeInterfaceEmulator
+from infra.local.emulator import RuntimeInterfaceEmulator
 from infra.template import read_function
 from lambda_fn.card import METADATA_KEY, decode_model_card, encode, with_checksum
 from train.model.pipeline import build_pipeline

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from infra.emulator import EmulatorStopped, FunctionError, RuntimeInterfaceEmulator
-from infra.event_source import EventSource
-from infra.local_queues import local_queues
+from infra.local.emulator import EmulatorStopped, FunctionError, RuntimeInterfaceEmulator
+from infra.local.event_source import EventSource
+from infra.local.queues import local_queues
 from infra.template import read_function
 
 REPEATED_EVERY, REFUSED = 10, 5
