@@ -140,7 +140,7 @@ def run(model, tmp_path, capsys):
         if isinstance(data, pd.DataFrame):
             path = tmp_path / "new.csv"
             data.to_csv(path, index=False)
-        status = 0
+        status: object = 0
         try:
             drift.main(
                 ["--model", str(model), "--data", str(path), "--out", str(tmp_path / "drift"), *map(str, options)]
