@@ -19,6 +19,7 @@ from infra.cache import cached, pip_install
 from infra.command import Command
 from infra.runtime import PYTHON_VERSION, machine_architecture
 from infra.template import read_runtime
+from lambda_fn.card import CardError, verify_checksum
 
 FUNCTION = Path(__file__).resolve().parent.parent / "lambda_fn"
 LICENSE = FUNCTION.parent / "LICENSE"
@@ -69,10 +70,15 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
     Raises
     ------
     PackageError
-        If the model is missing, or no such Python is here to compile for it.
+        If the model is missing or damaged, or no such Python is here to compile for it.
     """
     if not model.is_file():
         raise PackageError(f"no model file {model}: python -m export makes it")
+    content = model.read_bytes()
+    try:
+        verify_checksum(content)
+    except CardError as error:  # the function would refuse it, but after the deployment
+        raise PackageError(f"{model}: {error}") from error
     interpreter = _interpreter(python_version)
     packages = _packages(python_version, architecture, interpreter)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,7 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
         shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
         compile_package(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
         shutil.copyfile(LICENSE, made / "LICENSE")
-        shutil.copyfile(model, made / "model.onnx")
+        (made / "model.onnx").write_bytes(content)
         with contextlib.suppress(FileNotFoundError):
             directory.rename(old)
         made.rename(directory)
