@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ("missing file", "directory", "empty file")
 # Of each command, arguments that take {bad} in place of a file or folder that it reads, and {out} to write to.
-READS = {
+READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--build", "{bad}")],
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
     "benchmarks.grid_search": [],
@@ -35,7 +35,7 @@ READS = {
     "train.report": [("{bad}",)],
 }
 # Options that are refused before anything is read or written.
-REFUSED = {
+REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--turns", "0")],
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
