@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from export.source import Source
@@ -92,9 +91,3 @@ def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
         else:
             return X.astype(dict(frame.dtypes)) if len(reasons) else X
     raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
-
-
-def no_rows(source: Source, n_features: int) -> pd.DataFrame:
-    """Give a table of numbers without rows, for a model that comes with a card alone."""
-    names = source.names if source.names is not None else list(range(n_features))
-    return pd.DataFrame(np.empty((0, n_features)), columns=names)
