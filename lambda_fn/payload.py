@@ -7,6 +7,7 @@ makes objects of a row at a time: all of a hostile body of 6 MB would be hundred
 
 import json
 import re
+import struct
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,8 +30,6 @@ MAX_CHARACTERS = 1 << 20
 
 # A pointer to an unknown field repeats its name, and a client could choose one of megabytes.
 _MAX_NAME = 200
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
-_SPACE = re.compile(r"[ \t\n\r]*")
 # Of JSON's tokens, strings and numbers aside: what the end of a window may cut.
 _LONGEST_TOKEN = 16
 _LEAST_ID, _LARGEST_ID = -(2**63), 2**63 - 1
@@ -130,23 +129,26 @@ class Reader:
         count, width = len(payload.instances), len(self.rules)
         values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, payload.instances)))
         ids: list[RowId | UnsetType] = [UNSET] * count
+        strings = 1 + (payload.explain is not UNSET) + count * width
         if self._takes_ids:
             ids = values[width :: width + 1]
             del values[width :: width + 1]
-        strings = 1 + (payload.explain is not UNSET) + count * width
-        strings += sum(1 + isinstance(row_id, str) for row_id in ids if row_id is not UNSET)
+            if (given := count - ids.count(UNSET)) > 0:
+                strings += given + sum(isinstance(row_id, str) for row_id in ids)
         for column, rule in self._special:
-            given = values[column::width]
+            column_values = values[column::width]
             if rule.feature.categories:
-                strings += len(given) - given.count(None)
+                strings += count - column_values.count(None)
             try:
-                values[column::width] = rule.read_column(given)
+                values[column::width] = rule.read_column(column_values)
             except NotAllowedError:
                 return None
         # msgspec keeps the last of repeated names, so that any more strings betray them.
         if _count_strings(body) != strings or (payload.explain is True and not self._explains):
             return None
-        return Batch(Matrix(array("d", values), count), payload.explain is True, ids)
+        # `array` itself reads a list in twice the time.
+        numbers = array("d", struct.pack(f"{len(values)}d", *values))
+        return Batch(Matrix(numbers, count), payload.explain is True, ids)
 
     def _read_carefully(self, members: Iterable[tuple[str, object]]) -> Batch:
         """Read a payload by its members, raising `InvalidValuesError` with every fault."""
@@ -252,6 +254,7 @@ class _Text:
             self._text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise NotJsonError(f"is not UTF-8: {error.reason} at byte {error.start}") from None
+        self._space = re.compile(r"[ \t\n\r]*")
         self._at = self._start = 0
         self._window = self._text[:MAX_CHARACTERS]
 
@@ -296,7 +299,7 @@ class _Text:
 
     def _next(self) -> str:
         """Pass white space, and tell which character follows; none at the end."""
-        space = _SPACE.match(self._text, self._at)
+        space = self._space.match(self._text, self._at)
         self._at = space.end() if space else self._at
         return self._text[self._at : self._at + 1]
 
@@ -409,4 +412,4 @@ def _needs_escape(name: str) -> bool:
 
 
 def _count_strings(body: bytes) -> int:
-    return (_ESCAPE.sub(b"", body) if b"\\" in body else body).count(b'"') // 2
+    return (re.sub(rb"\\.", b"", body, flags=re.DOTALL) if b"\\" in body else body).count(b'"') // 2

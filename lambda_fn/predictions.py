@@ -15,7 +15,7 @@ from lambda_fn.runtime import Tensor
 Label = bool | int | float | str
 
 
-class BinaryPrediction(msgspec.Struct, frozen=True):
+class BinaryPrediction(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row, of two classes: the probability of the second, and the class decided on.
 
     ``out_of_range`` names features outside the training range; ``reasons`` are there where they were asked for, and the
@@ -29,7 +29,7 @@ class BinaryPrediction(msgspec.Struct, frozen=True):
     ID: RowId | UnsetType = UNSET
 
 
-class MulticlassPrediction(msgspec.Struct, frozen=True):
+class MulticlassPrediction(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row, of more classes: the probability of each by its name, and the class decided on."""
 
     probabilities: dict[str, float]
@@ -39,7 +39,7 @@ class MulticlassPrediction(msgspec.Struct, frozen=True):
     ID: RowId | UnsetType = UNSET
 
 
-class RegressionPrediction(msgspec.Struct, frozen=True):
+class RegressionPrediction(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row: the value."""
 
     value: float
@@ -111,9 +111,9 @@ class Answers:
 
     def _marked(self, out_of_range: Tensor) -> list[list[str]]:
         """Name the features that are marked, for each row."""
-        marked: list[list[str]] = [[] for _ in range(out_of_range.shape[0])]
+        marked: list[list[str]] = [[]] * out_of_range.shape[0]  # the one empty list is all unmarked rows', and stays so
         for row, column in marks(out_of_range):
-            marked[row].append(self._features[column])
+            marked[row] = [*marked[row], self._features[column]]
         return marked
 
 

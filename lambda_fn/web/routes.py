@@ -19,7 +19,7 @@ from lambda_fn.web.responses import BINARY, JSON, RefusedError, Response, encode
 if TYPE_CHECKING:
     from lambda_fn.web.open_inference import Protocol
 
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACE = r"\{(\w+)\}"
 _INFERENCE_SIZE = "inference-header-content-length"
 
 
@@ -155,9 +155,9 @@ class Routes:
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], Route]]:
         return [
-            (re.compile(_PLACE.sub(r"(?P<\1>[^/]+)", path)), Route(path, actions))
+            (re.compile(re.sub(_PLACE, r"(?P<\1>[^/]+)", path)), Route(path, actions))
             for path, actions in self.table.items()
-            if _PLACE.search(path)
+            if re.search(_PLACE, path)
         ]
 
     @cached_property
