@@ -11,6 +11,7 @@ import struct
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from math import isfinite
 from typing import Annotated, Any, NamedTuple, NoReturn
@@ -28,6 +29,8 @@ ID = "ID"
 # Of one value, such as a row, that becomes objects as a whole. They take up to thirty times as many bytes.
 MAX_CHARACTERS = 1 << 20
 
+# The values of so many rows lie in the processor's cache.
+_ROWS_AT_ONCE = 100
 # A pointer to an unknown field repeats its name, and a client could choose one of megabytes.
 _MAX_NAME = 200
 # Of JSON's tokens, strings and numbers aside: what the end of a window may cut.
@@ -72,7 +75,7 @@ class Reader:
         self._names = names | {ID}
         self._explains = bool(card.families)
         self._special = [(column, rule) for column, rule in enumerate(self.rules) if not rule.is_plain]
-        self._typed = None if any(map(_needs_escape, names)) else self._typed_decoder()
+        self._is_typed = not any(map(_needs_escape, names))
 
     def read(self, body: bytes) -> Batch:
         """Read a JSON text in UTF-8.
@@ -103,12 +106,20 @@ class Reader:
                 good.add(row, row_id)
         return read._replace(good=good.batch(explain=False))
 
-    def _typed_decoder(self) -> msgspec.json.Decoder[Any]:
-        row_id: Any = str | Annotated[int, msgspec.Meta(ge=_LEAST_ID, le=_LARGEST_ID)] | float | UnsetType
+    @cached_property
+    def _typed(self) -> msgspec.json.Decoder[Any]:
+        return self._typed_decoder(takes_ids=False)
+
+    @cached_property
+    def _typed_with_ids(self) -> msgspec.json.Decoder[Any]:
+        return self._typed_decoder(takes_ids=True)
+
+    def _typed_decoder(self, *, takes_ids: bool) -> msgspec.json.Decoder[Any]:
         # Field names of Python can't be any text that a feature's name can.
         fields: list[Any] = [(f"f{column}", rule.type) for column, rule in enumerate(self.rules)]
         names = {f"f{column}": rule.name for column, rule in enumerate(self.rules)}
-        if self._takes_ids:
+        if takes_ids:
+            row_id: Any = str | Annotated[int, msgspec.Meta(ge=_LEAST_ID, le=_LARGEST_ID)] | float | UnsetType
             fields.append(("id", row_id, UNSET))
             names["id"] = ID
         row: Any = msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, gc=False)
@@ -120,34 +131,44 @@ class Reader:
 
     def _read_typed(self, body: bytes) -> Batch | None:
         """Read a good payload in one pass; None where it may not be one."""
-        if self._typed is None:
+        if not self._is_typed:
             return None
+        has_ids = False
         try:
-            payload = self._typed.decode(body)
+            try:
+                payload = self._typed.decode(body)
+            except msgspec.ValidationError:  # at the first row's ID, at best
+                if not self._takes_ids:
+                    return None
+                has_ids = True
+                payload = self._typed_with_ids.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         count, width = len(payload.instances), len(self.rules)
-        values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, payload.instances)))
-        ids: list[RowId | UnsetType] = [UNSET] * count
+        numbers = array("d")
+        ids: list[RowId | UnsetType] = [] if has_ids else [UNSET] * count
         strings = 1 + (payload.explain is not UNSET) + count * width
-        if self._takes_ids:
-            ids = values[width :: width + 1]
-            del values[width :: width + 1]
-            if (given := count - ids.count(UNSET)) > 0:
-                strings += given + sum(isinstance(row_id, str) for row_id in ids)
-        for column, rule in self._special:
-            column_values = values[column::width]
-            if rule.feature.categories:
-                strings += count - column_values.count(None)
-            try:
-                values[column::width] = rule.read_column(column_values)
-            except NotAllowedError:
-                return None
+        for start in range(0, count, _ROWS_AT_ONCE):
+            rows = payload.instances[start : start + _ROWS_AT_ONCE]
+            values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+            if has_ids:
+                ids += values[width :: width + 1]
+                del values[width :: width + 1]
+            for column, rule in self._special:
+                column_values = values[column::width]
+                if rule.feature.categories:
+                    strings += len(rows) - column_values.count(None)
+                try:
+                    values[column::width] = rule.read_column(column_values)
+                except NotAllowedError:
+                    return None
+            # `array` itself reads a list in twice the time.
+            numbers.frombytes(struct.pack(f"{len(values)}d", *values))
+        if has_ids:
+            strings += count - ids.count(UNSET) + sum(isinstance(row_id, str) for row_id in ids)
         # msgspec keeps the last of repeated names, so that any more strings betray them.
         if _count_strings(body) != strings or (payload.explain is True and not self._explains):
             return None
-        # `array` itself reads a list in twice the time.
-        numbers = array("d", struct.pack(f"{len(values)}d", *values))
         return Batch(Matrix(numbers, count), payload.explain is True, ids)
 
     def _read_carefully(self, members: Iterable[tuple[str, object]]) -> Batch:

@@ -88,11 +88,11 @@ class Answers:
             reasons = self._reasons.find(X, scores)
         marked = self._marked(scores.out_of_range)
         if scores.value:
-            return list(map(RegressionPrediction, scores.value.data, marked, reasons, ids))
+            return list(map(RegressionPrediction, scores.value.data.tolist(), marked, reasons, ids))
         assert scores.label
-        labels = map(self._labels.__getitem__, scores.label.data)
+        labels = map(self._labels.__getitem__, scores.label.data.tolist())
         if scores.probability:
-            return list(map(BinaryPrediction, scores.probability.data, labels, marked, reasons, ids))
+            return list(map(BinaryPrediction, scores.probability.data.tolist(), labels, marked, reasons, ids))
         assert scores.probabilities
         return list(map(MulticlassPrediction, self._by_class(scores.probabilities), labels, marked, reasons, ids))
 

@@ -84,8 +84,8 @@ def test_same_inputs_give_the_same_bytes_in_another_directory(build, model, tmp_
     assert (tmp_path / "elsewhere/function.zip").read_bytes() == (build / "function.zip").read_bytes()
 
 
-# Hands events to a handler in a fresh interpreter of the package, logs a line as any code might, and prints which of the
-# package's files were opened.
+# Hands events to a handler in a fresh interpreter of the package, logs a line with arguments, as any code might, and
+# prints which of the package's files were opened.
 OPENED = """
 import importlib, json, logging, os, re, sys
 from types import SimpleNamespace
