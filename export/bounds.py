@@ -8,7 +8,7 @@ calibrations stretch that by their largest slope, and round once or twice more.
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import LEAST_PROBABILITY, slope
+from export.calibration import LEAST_PROBABILITY, stretched
 from export.refusal import NotFoldable
 from export.trees.ensemble import Ensemble, Link, Trees
 from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed
@@ -33,7 +33,8 @@ def bound(expression: Expression) -> float:
             steepest = 2 * beta * max(1.0, float(LEAST_PROBABILITY ** (beta - 1)))
             return bound(part) * steepest + _LAST_PLACES * _UNIT["float64"]
         case Calibrated(of=part, calibrators=calibrators):
-            return bound(part) * max(map(slope, calibrators)) + _LAST_PLACES * _UNIT["float64"]
+            error = bound(part)
+            return max(stretched(one, error) for one in calibrators) + _LAST_PLACES * _UNIT["float64"]
         case Linear(of=parts, coefficients=coefficients):
             return (
                 float(np.abs(coefficients).max(axis=0).sum() * max(map(bound, parts))) + _LAST_PLACES * _UNIT["float64"]

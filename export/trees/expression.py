@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from export.refusal import NotFoldable
 from export.trees.ensemble import Ensemble, Link, linked
@@ -52,6 +53,19 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class LogOddsSigmoid:
+    """Platt's sigmoid on the logarithm of a probability's odds: ``expit(slope * logit(p) + intercept)``, slope > 0."""
+
+    slope: float
+    intercept: float
+
+    def predict(self, probability: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Calibrate probabilities: 0 stays 0, and 1 stays 1; what lies beyond is taken for them."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(expit(self.slope * logit(np.clip(probability, 0.0, 1.0)) + self.intercept))
+
+
+@dataclass(frozen=True, slots=True)
 class Calibrated:
     """Calibrators, each over one column of an expression, or one of all columns (``temperature``).
 
@@ -59,16 +73,16 @@ class Calibrated:
     ----------
     of : Expression
         Of two classes a single column: the positive one's probability, or its raw sum.
-    method : {"sigmoid", "isotonic", "temperature"}
+    method : {"sigmoid", "isotonic", "temperature", "log_odds"}
     calibrators : tuple of fitted calibrators
-        scikit-learn's own: ``predict`` of one column each.
+        scikit-learn's own, or a `LogOddsSigmoid`: ``predict`` of one column each.
     places : tuple of int
         The class that each calibrator speaks of.
     n_classes : int
     """
 
     of: "Expression"
-    method: Literal["sigmoid", "isotonic", "temperature"]
+    method: Literal["sigmoid", "isotonic", "temperature", "log_odds"]
     calibrators: tuple[Any, ...]
     places: tuple[int, ...]
     n_classes: int

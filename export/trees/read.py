@@ -59,6 +59,7 @@ from export.trees.expression import (
     Decision,
     Expression,
     Linear,
+    LogOddsSigmoid,
     Mean,
     Member,
     Model,
@@ -151,6 +152,8 @@ class _Walk:
                 return self._bagged(fitted)
             case TransformedTargetRegressor():
                 return self._inverse_of_target(fitted)
+        if all(hasattr(fitted, name) for name in ("estimator_", "slope_", "intercept_")):
+            return self._on_log_odds(fitted)
         raise NotFoldable(f"{type(fitted).__name__} is no model of trees that can be read")
 
     def _linear(self, fitted: Any) -> Model:
@@ -210,6 +213,18 @@ class _Walk:
             given = inner.expression
         places = (1,) if len(classes) == 2 else tuple(np.searchsorted(classes, part.estimator.classes_).tolist())
         return Calibrated(given, part.method, tuple(part.calibrators), places, len(classes))
+
+    def _on_log_odds(self, fitted: Any) -> Model:
+        # No class of scikit-learn calibrates so, so that anyone's is told by its three attributes.
+        slope, intercept = float(fitted.slope_), float(fitted.intercept_)
+        classes = np.asarray(fitted.classes_)
+        if len(classes) != 2 or not slope > 0:
+            raise NotFoldable(
+                f"{type(fitted).__name__} has {len(classes)} classes and a slope of {slope:g}; allowed: 2, above 0"
+            )
+        given = Columns(self.model(fitted.estimator_).expression, (1,))
+        calibrated = Calibrated(given, "log_odds", (LogOddsSigmoid(slope, intercept),), (1,), 2)
+        return Model(calibrated, classes, Decision("largest"))
 
     def _voted(self, fitted: Any) -> Model:
         if isinstance(fitted, VotingClassifier) and fitted.voting != "soft":
