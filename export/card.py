@@ -25,7 +25,6 @@ from lambda_fn.card import (
     Card,
     CardError,
     Class,
-    Code,
     Decision,
     Family,
     Feature,
@@ -287,12 +286,6 @@ def _widened(feature: Feature, place: int, takes: Callable[..., bool]) -> Featur
         changes["maximum"] = next((x for x in ladder if x > high and takes((place, x))), high)
         changes["minimum"] = next((-x for x in ladder if -x < low and takes((place, -x))), low)
     return msgspec.structs.replace(feature, **changes)
-
-
-def as_codes(feature: Feature, values: NDArray[np.float64]) -> Feature:
-    """Make a feature of whole numbers one of codes: those of some values."""
-    codes = tuple(Code(int(value), str(int(value))) for value in np.unique(values[~np.isnan(values)]))
-    return msgspec.structs.replace(feature, kind="code", codes=codes)
 
 
 def _decision(source: Source) -> Decision | None:

@@ -207,6 +207,7 @@ def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> Model
             rows=sum(one["rows"] for one in witnesses),
             max_difference=max(one["max_difference"] for one in witnesses),
             labels_differing=sum(one["labels_differing"] for one in witnesses),
+            reason=report.get("not_folded_because", ""),
         ),
         golden=golden,
     )
