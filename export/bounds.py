@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.calibration import LEAST_PROBABILITY, stretched
+from export.refusal import NotFoldable
 from export.trees.ensemble import Ensemble, Link, Trees
 from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed
 
@@ -40,6 +41,8 @@ def bound(expression: Expression) -> float:
             )
         case Columns(of=part) | Placed(of=part):
             return bound(part)
+        case _:
+            raise NotFoldable(f"there is no bound for what is {type(expression).__name__.lower()}")
 
 
 def is_exact(expression: Expression) -> bool:
