@@ -8,7 +8,8 @@ calibrations stretch that by their largest slope, and round once or twice more.
 import numpy as np
 from numpy.typing import NDArray
 
-from export.calibration import LEAST_PROBABILITY, slope
+from export.calibration import LEAST_PROBABILITY, stretched
+from export.refusal import NotFoldable
 from export.trees.ensemble import Ensemble, Link, Trees
 from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed
 
@@ -32,14 +33,17 @@ def bound(expression: Expression) -> float:
             steepest = 2 * beta * max(1.0, float(LEAST_PROBABILITY ** (beta - 1)))
             return bound(part) * steepest + _LAST_PLACES * _UNIT["float64"]
         case Calibrated(of=part, calibrators=calibrators):
-            return bound(part) * max(map(slope, calibrators)) + _LAST_PLACES * _UNIT["float64"]
+            error = bound(part)
+            return max(stretched(one, error) for one in calibrators) + _LAST_PLACES * _UNIT["float64"]
         case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
-            weights = float(np.abs(coefficients).sum(axis=1).max())
-            largest = weights * max(map(_largest, parts)) + float(np.abs(intercept).max())
+            factor = float(np.abs(coefficients).sum(axis=1).max())
+            largest = factor * max(map(_largest, parts)) + float(np.abs(intercept).max())
             unit = _LAST_PLACES * _UNIT["float64"]
-            return _through(link, weights * max(map(bound, parts)) + unit * max(1.0, largest), largest, unit)
+            return _through(link, factor * max(map(bound, parts)) + unit * max(1.0, largest), largest, unit)
         case Columns(of=part) | Placed(of=part):
             return bound(part)
+        case _:
+            raise NotFoldable(f"there is no bound for what is {type(expression).__name__.lower()}")
 
 
 def is_exact(expression: Expression) -> bool:
@@ -106,8 +110,8 @@ def _largest(expression: Expression) -> float:
         case Mean(of=parts):
             return max(map(_largest, parts))
         case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
-            weights = float(np.abs(coefficients).sum(axis=1).max())
-            return _size_through(link, weights * max(map(_largest, parts)) + float(np.abs(intercept).max()))
+            factor = float(np.abs(coefficients).sum(axis=1).max())
+            return _size_through(link, factor * max(map(_largest, parts)) + float(np.abs(intercept).max()))
         case Columns(of=part) | Placed(of=part):
             return _largest(part)
     return 1.0

@@ -18,7 +18,7 @@ from export.refusal import NotFoldable
 from export.sample import Sample
 from export.source import Source
 from export.table import Table
-from export.trees.expression import members
+from export.trees.expression import members, prepared
 from lambda_fn.card import (
     FORMAT_VERSION,
     MAX_FAMILIES,
@@ -41,6 +41,8 @@ _LARGEST_WHOLE = 2.0**53
 # A list of codes or categories that is longer is no list to choose from.
 _MOST_CATEGORIES = 1_000
 _RANKING_ROWS = 200
+# How many widths of the training range a card's limits leave on each side, where nothing is proved beyond rows.
+_WIDTHS = 10
 _DECILES = np.linspace(0.1, 0.9, 9)
 _DIGITS = 9
 
@@ -72,7 +74,7 @@ def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool =
     if not len(X):
         raise CardError("the sample holds no rows that the model takes")
     features = tuple(_feature(X[column]) for column in X)
-    widest = _within_trees(source, _widest(source, features, X), X)
+    widest = _within_proof(source, _widest(source, features, X), X)
     reference = _reference(source, sample, widest)
     card = Card(
         format_version=FORMAT_VERSION,
@@ -256,21 +258,38 @@ def _within(feature: Feature, limit: float) -> Feature:
     )
 
 
-def _within_trees(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
-    """Narrow limits to where the model's trees can be proved: XGBoost takes numbers that are infinite to its trees."""
-    try:
-        ensembles = list(members(source.model.expression))
-        table = Table(features, X if source.names is not None else X.to_numpy())
-        asked = ask(ensembles, table)
-    except NotFoldable:
-        return features
+def _within_proof(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
+    """Narrow limits to where the model can be proved.
+
+    XGBoost takes numbers that are infinite to its trees. Of what is not folded into trees rows alone bear witness, and
+    there are none far from the sample.
+    """
+    expression = source.model.expression
+    asked = ask(list(members(expression)), Table(features, X if source.names is not None else X.to_numpy()))
     for taken in asked:
+        if isinstance(taken, NotFoldable):
+            continue
         ends = [domain.values(np.array([domain.low, domain.high])) for domain in taken.domains]
         features = tuple(
             _between(feature, *pair) if feature.kind in ("number", "integer") else feature
             for feature, pair in zip(features, ends, strict=True)
         )
+    if any(prepared(expression)) or any(isinstance(taken, NotFoldable) for taken in asked):
+        return tuple(_near_sample(feature) for feature in features)
     return features
+
+
+def _near_sample(feature: Feature) -> Feature:
+    """Narrow the limits of numbers to some widths of their training range, on both sides."""
+    if feature.kind not in ("number", "integer"):
+        return feature
+    low, high = feature.training_minimum, feature.training_maximum
+    reach = _WIDTHS * ((high - low) or max(1.0, abs(high)))
+    ends = np.array([low - reach, high + reach])
+    low, high = [np.ceil(ends[0]), np.floor(ends[1])] if feature.kind == "integer" else map(rounded, ends.tolist())
+    return msgspec.structs.replace(
+        feature, minimum=max(feature.minimum, float(low)), maximum=min(feature.maximum, float(high))
+    )
 
 
 def _between(feature: Feature, low: float, high: float) -> Feature:

@@ -55,9 +55,15 @@ class Source:
         else:
             predicts = hasattr(fitted, "__sklearn_tags__") and is_regressor(fitted)
         if not predicts or not hasattr(fitted, "n_features_in_"):
+            without = (
+                f"the {self.kind} has no predict_proba: CalibratedClassifierCV(FrozenEstimator(model)).fit(X, y) gives "
+                "it probabilities, and can be exported; "
+                if self.classes
+                else ""
+            )
             raise CardError(
-                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted regressor "
-                "(alone, or as the last step of a Pipeline)"
+                f"{without}a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted "
+                "regressor (alone, or as the last step of a Pipeline)"
             )
         self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
 
@@ -124,12 +130,12 @@ class Source:
 
     @cached_property
     def model(self) -> Model:
-        """What the model computes, over trees behind transformers.
+        """What the model computes, over trees and others behind transformers.
 
         Raises
         ------
         NotFoldable
-            Where it holds anything but trees.
+            Where it holds what can't be read.
         """
         return read(self.fitted)
 

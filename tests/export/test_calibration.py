@@ -12,8 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from export import calibration
 from export.exporter import export
 from export.graph import Graph
+from export.trees.expression import LogOddsSigmoid
 from export.witness import Served
 from graphs import run_graph
+from train.model.pipeline import PlattClassifier
 
 METHODS = ("sigmoid", "isotonic")
 
@@ -46,6 +48,28 @@ def test_forest_that_was_fitted_before_its_calibration_is_exported_exactly(pipel
     assert report["method"] == "exact"
 
 
+def test_sigmoid_on_log_odds_is_exported_exactly(clients, card):
+    X, y = clients
+    fitted = PlattClassifier(RandomForestClassifier(10, min_samples_leaf=5, random_state=0), cv=3).fit(X, y)
+
+    _, report = export(fitted, card, X[:500], 2_000)
+
+    assert report["method"] == "exact"
+    assert report["bound"] < 1e-9
+
+
+@given(st.floats(0.05, 20), st.floats(-10, 10), st.floats(0, 1), st.floats(1e-17, 1e-9))
+def test_sigmoid_on_log_odds_is_found_again_and_its_stretch_bounds_it(slope, intercept, p, error):
+    calibrator = LogOddsSigmoid(slope, intercept)
+    values = np.array([0.0, error, p, min(p + error, 1.0), 1 - error, 1.0])
+    expected = calibrator.predict(values)
+
+    moved = expected[3] - expected[2]
+    assert moved <= calibration.stretched(calibrator, error) + 1e-15
+    # The last bit of a probability near 1 is what its odds hang on.
+    assert (np.abs(through(calibrator, values) - expected) <= 1e-15 + calibration.stretched(calibrator, 2.3e-16)).all()
+
+
 @pytest.mark.parametrize("method", [*METHODS, "temperature"])
 @pytest.mark.parametrize("inner", [RandomForestClassifier, GradientBoostingClassifier])
 def test_calibrations_of_several_folds_are_averaged(clients, card, method, inner):
@@ -73,11 +97,11 @@ def test_isotonic_map_is_found_again_at_its_points_between_and_beyond(x, seed):
     found = through(calibrator, values)
 
     # An error in the last bit of x, stretched.
-    allowed = 1e-15 + 4e-16 * calibration.slope(calibrator)
+    allowed = 1e-15 + calibration.stretched(calibrator, 4e-16)
     assert (np.abs(found - calibrator.predict(values)) <= allowed).all()
 
 
-def test_slope_is_the_largest_of_an_isotonic_map():
+def test_an_isotonic_map_stretches_by_its_largest_slope():
     calibrator = IsotonicRegression(out_of_bounds="clip").fit([0.1, 0.2, 0.3, 0.35], [0.1, 0.2, 0.7, 0.7])
 
-    assert calibration.slope(calibrator) == pytest.approx(5.0)
+    assert calibration.stretched(calibrator, 1e-9) == pytest.approx(5e-9)

@@ -1,5 +1,7 @@
 """Transformers before the trees fold into their splits: every legal row scores as the fitted pipeline scores it."""
 
+import re
+
 import msgspec
 import numpy as np
 import pandas as pd
@@ -59,6 +61,11 @@ def y(frame):
     return (score > np.median(score)).astype(int)
 
 
+def in_words(step):
+    """Name a case alike in every process: no address, one line."""
+    return re.sub(r" at 0x[0-9a-f]+|\s+", " ", str(step))
+
+
 def forest(**options):
     return RandomForestClassifier(6, min_samples_leaf=3, random_state=0, **options)
 
@@ -114,7 +121,7 @@ def folded_as_fitted(fitted, frame, codes=("code",), features=None):
         ColumnTransformer([("l", StandardScaler(), [-1, 0]), ("r", "passthrough", slice(1, 3))]),
         "passthrough",
     ],
-    ids=str,
+    ids=in_words,
 )
 @pytest.mark.filterwarnings(
     "ignore:Features.*constant|invalid value|divide by zero|Bins whose width|The current default"
@@ -135,7 +142,7 @@ def test_transformers_of_numbers(frame, y, step):
         TargetEncoder(),
         make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False), StandardScaler(), SelectKBest(k=5)),
     ],
-    ids=str,
+    ids=in_words,
 )
 def test_encoders_of_texts(frame, y, step):
     folded, _ = folded_as_fitted(on_texts(step).fit(frame, y), frame)
@@ -284,7 +291,7 @@ class Own(TransformerMixin, BaseEstimator):
         (Own(), "Own"),
         (FunctionTransformer(lambda X: X), "lambda"),
     ],
-    ids=str,
+    ids=in_words,
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_may_mix_columns_is_refused_by_name(frame, y, step, said):

@@ -77,9 +77,9 @@ def test_foremost_feature_takes_the_largest_steps(small, rows, index):
     fitted, card, served = small
     row, reference = rows[SMALL].to_numpy(float)[index], np.array(card.reference.profile, float)
 
-    (foremost,) = served.run(row[None], "foremost", explain=True)
+    contributions, foremost = served.run(row[None], "contributions", "foremost", explain=True)
 
-    for family, place in zip(card.families, foremost[0], strict=True):
+    for family, contribution, place in zip(card.families, contributions[0], foremost[0], strict=True):
         own = [at for at, feature in enumerate(card.features) if feature.family == family.name]
         assert place in own
         differing = [at for at in own if row[at] != reference[at]]
@@ -90,7 +90,7 @@ def test_foremost_feature_takes_the_largest_steps(small, rows, index):
             of_row, of_without, of_alone, of_reference = probability(fitted, np.array([row, without, alone, reference]))
             steps[at] = (of_row - of_without) + (of_alone - of_reference)
         if differing:
-            assert steps[place] == max(steps.values())
+            assert steps[place] == (min if contribution < 0 else max)(steps.values())
 
 
 def test_missing_value_is_no_step_where_the_reference_lacks_it_too():
