@@ -85,9 +85,10 @@ def test_same_inputs_give_the_same_bytes_in_another_directory(build, model, tmp_
     assert (tmp_path / "elsewhere/function.zip").read_bytes() == (build / "function.zip").read_bytes()
 
 
-# Hands events to a handler in a fresh interpreter of the package, and prints which of its files were opened.
+# Hands events to a handler in a fresh interpreter of the package, logs a line with arguments, as any code might, and
+# prints which of the package's files were opened.
 OPENED = """
-import importlib, json, os, re, sys
+import importlib, json, logging, os, re, sys
 from types import SimpleNamespace
 
 root, opened = sys.argv[1] + os.sep, set()
@@ -106,6 +107,7 @@ for event in json.load(sys.stdin):
         module.handler(event, context)
     except Exception as error:
         print(f"{sys.argv[2]}: {error!r}", file=sys.stderr)
+logging.getLogger("lambda_fn").warning("a line with %s", "arguments")
 with open("/proc/self/maps") as maps:
     opened |= {match[0] for match in re.finditer(re.escape(root) + ".*", maps.read())}
 print(json.dumps([sorted(opened), sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)
