@@ -13,19 +13,19 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from array import array
 from pathlib import Path
 
 # Before onnxruntime, as in export.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import joblib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from export.exporter import export
+from export.loading import load
 from export.sample import read_sample
+from export.source import Source
 from lambda_fn.card import decode_card
 from lambda_fn.features import Matrix
 from lambda_fn.model import Model
@@ -44,15 +44,11 @@ def export_model(folder, sample):
     target = folder / "model.onnx"
     target.unlink(missing_ok=True)
     card = decode_card((folder / "card.json").read_bytes())
-    rows, _ = read_sample(sample, [feature.name for feature in card.features], None)
+    fitted = load(folder / "pipeline.joblib")
+    rows = read_sample(sample, Source(fitted), None).X
     try:
-        with warnings.catch_warnings():
-            # skl2onnx asks a support vector machine for attributes that scikit-learn will drop.
-            warnings.simplefilter("ignore", FutureWarning)
-            # What the proof refuses it mostly refuses soon; a hundred thousand rows by a slow graph take minutes.
-            export(
-                joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_EXPLAINED].to_numpy(np.float64), QUICK_ROWS
-            )
+        # What the proof refuses it mostly refuses soon; a hundred thousand rows by a slow graph take minutes.
+        export(fitted, card, rows[:QUICK_EXPLAINED], QUICK_ROWS)
     except Exception as error:  # whatever a converter raises is its reason
         return None, str(error).splitlines()[0]
     arguments = map(str, (folder / "pipeline.joblib", "--sample", sample, "--out", target))
@@ -188,8 +184,8 @@ def main(arguments=None):
             f"models: {number} of {len(rows)}, {row['title']}: {verdict}; {seconds:.0f} s", file=sys.stderr, flush=True
         )
     files = {row["name"]: build / "compare" / row["name"] / "model.onnx" for row in rows if row["proof"]}
-    card = Model(next(iter(files.values()))).card
-    X, _ = read_sample(sample, [feature.name for feature in card.features], None)
+    name = next(iter(files))
+    X = read_sample(sample, Source(load(build / "compare" / name / "pipeline.joblib")), None).X
     figures = measure(files, X.to_numpy(np.float64))
     rows = [row | figures.get(row["name"], {}) for row in rows]
     note = "\nSynthetic data: no real client" if compared["data"]["synthetic"] else ""
