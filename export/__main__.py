@@ -2,14 +2,10 @@
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import msgspec
 
 from export import mlflow_model
@@ -19,12 +15,14 @@ from export.exporter import export
 from export.loading import load
 from export.sample import Sample, read_sample, sample_of
 from export.source import Source
+from infra.command import Command
+from infra.files import replace, replace_all
 from lambda_fn.card import Card, CardError, Decision, decode_card, encode
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``python -m export``."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    """Turn a fitted model into a model file, prove it, and write both the file and the proof."""
+    parser = Command(prog="python -m export", description=main.__doc__)
     parser.add_argument(
         "model",
         type=Path,
@@ -44,15 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-reasons", action="store_true", help="leave the explanation of scores out of the file")
     parser.add_argument("--out", type=Path, required=True, help="model file to write; parity.json goes beside it")
     options = parser.parse_args(arguments)
-    try:
+    with parser.one_line_errors():
         print(_export_files(options))
-    except (ValueError, OSError) as error:  # of which all refusals are
-        sys.exit(_refusal(error))
-
-
-def _refusal(error: Exception) -> int:
-    print(f"export: no model written: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
 
 
 def _export_files(options: argparse.Namespace) -> str:
@@ -65,12 +56,13 @@ def _export_files(options: argparse.Namespace) -> str:
     sample = _sample(options, source)
     card = _card(options, source, sample)
     if options.write_card is not None:
-        write(options.write_card, msgspec.json.format(encode(card), indent=2) + b"\n")
+        replace(options.write_card, msgspec.json.format(encode(card), indent=2) + b"\n")
     model, report = export(fitted, card, None if sample is None else sample.X)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     # The proof first: no model without it.
-    write(options.out.with_name("parity.json"), json.dumps(report, indent=2).encode() + b"\n")
-    write(options.out, model)
+    replace_all(
+        {options.out.with_name("parity.json"): json.dumps(report, indent=2).encode() + b"\n", options.out: model}
+    )
     return _summary(options.out, model, card, report)
 
 
@@ -123,13 +115,6 @@ def without_reasons(card: Card) -> Card:
     """Take the families off a card, so that the file gives no reasons."""
     features = tuple(msgspec.structs.replace(feature, family="") for feature in card.features)
     return msgspec.structs.replace(card, features=features, families=())
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _summary(out: Path, model: bytes, card: Card, report: dict[str, Any]) -> str:

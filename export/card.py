@@ -5,7 +5,7 @@ it is asked for values beyond the sample's, for gaps and for unknown categories,
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -194,25 +194,53 @@ def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, .
 
 def _widest(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
     """Widen features to what the model takes beside the sample's values."""
-    sample = tensor(features, X)
+    row = tensor(features, X)[0]
     open_features = tuple(_open(feature) for feature in features)
     table = Table(open_features, X if source.names is not None else X.to_numpy())
-    row = sample[0]
 
-    def takes(*changes: tuple[int, float]) -> bool:
-        changed = row.copy()
-        for place, value in changes:
-            changed[place] = value
+    def taken(rows: NDArray[np.float64], alike: bool = False) -> NDArray[np.bool_]:
+        """Tell which rows the model takes: all of them at once, or by halves where it refuses some.
+
+        Of rows that are ``alike``, all count as refused where the first and the last are.
+        """
         try:
-            return bool(np.isfinite(source.scores(table.frame(changed[None]))).all())
+            scores = source.scores(table.frame(rows))
         except Exception:  # whatever a model raises for a row that it can't take
-            return False
+            if len(rows) == 1 or (alike and not taken(rows[:1])[0] and not taken(rows[-1:])[0]):
+                return np.zeros(len(rows), bool)
+            return np.concatenate([taken(half, alike) for half in np.array_split(rows, 2)])
+        return np.asarray(np.isfinite(scores.reshape(len(rows), -1)).all(axis=1))
 
-    wide = [_widened(feature, place, takes) for place, feature in enumerate(features)]
+    def changed(values: Mapping[int, float]) -> NDArray[np.float64]:
+        """Give the row with one other value at each of some places, a row for each."""
+        rows = np.repeat(row[None, :], len(values), axis=0)
+        rows[np.arange(len(values)), list(values)] = list(values.values())
+        return rows
+
+    gaps = taken(changed(dict.fromkeys(range(len(features)), np.nan)))
+    wide = [
+        msgspec.structs.replace(feature, allows_missing=bool(gap)) for feature, gap in zip(features, gaps, strict=True)
+    ]
+    if texts := [place for place, feature in enumerate(features) if feature.kind == "category"]:
+        for place, unknown in zip(texts, taken(changed(dict.fromkeys(texts, -1.0))).tolist(), strict=True):
+            wide[place] = msgspec.structs.replace(wide[place], allows_unknown=unknown, minimum=-1.0 if unknown else 0.0)
+    for side, sign in (("maximum", 1.0), ("minimum", -1.0)):
+        left = {place for place, feature in enumerate(features) if feature.kind in ("integer", "number")}
+        for limit in _LADDER:
+            values = {place: sign * _at_most(features[place], limit) for place in sorted(left)}
+            values = {place: x for place, x in values.items() if sign * x > sign * getattr(features[place], side)}
+            answers = taken(changed(values), alike=True).tolist() if values else []
+            for place, is_taken in zip(values, answers, strict=True):
+                if is_taken:
+                    wide[place] = msgspec.structs.replace(wide[place], **{side: values[place]})
+                    left.remove(place)
     # What each column takes alone may be too much together, for sums.
     for limit in _LADDER:
-        numbers = [place for place, feature in enumerate(wide) if feature.kind == "number"]
-        if all(takes(*((place, getattr(wide[place], side)) for place in numbers)) for side in ("minimum", "maximum")):
+        ends = np.repeat(row[None, :], 2, axis=0)
+        for place, feature in enumerate(wide):
+            if feature.kind == "number":
+                ends[:, place] = feature.minimum, feature.maximum
+        if taken(ends).all():
             break
         wide = [_within(feature, limit) if feature.kind == "number" else feature for feature in wide]
     return tuple(wide)
@@ -274,18 +302,8 @@ def _between(feature: Feature, low: float, high: float) -> Feature:
     )
 
 
-def _widened(feature: Feature, place: int, takes: Callable[..., bool]) -> Feature:
-    changes: dict[str, Any] = {"allows_missing": takes((place, np.nan))}
-    if feature.kind == "category":
-        changes["allows_unknown"] = takes((place, -1.0))
-        changes["minimum"] = -1.0 if changes["allows_unknown"] else 0.0
-    elif feature.kind in ("integer", "number"):
-        low, high = feature.training_minimum, feature.training_maximum
-        largest = _LARGEST_WHOLE if feature.kind == "integer" else np.inf
-        ladder = [min(limit, largest) for limit in _LADDER]
-        changes["maximum"] = next((x for x in ladder if x > high and takes((place, x))), high)
-        changes["minimum"] = next((-x for x in ladder if -x < low and takes((place, -x))), low)
-    return msgspec.structs.replace(feature, **changes)
+def _at_most(feature: Feature, limit: float) -> float:
+    return min(limit, _LARGEST_WHOLE) if feature.kind == "integer" else limit
 
 
 def _decision(source: Source) -> Decision | None:
@@ -337,10 +355,11 @@ def with_families(card: Card, source: Source, X: pd.DataFrame) -> Card:
     names = [feature.name for feature in card.features]
     for group in (_itself, _without_number, _prefix):
         family = {name: group(name) for name in names}
-        if len(set(family.values())) <= MAX_FAMILIES and (group is not _prefix or len(set(family.values())) > 1):
+        if len(set(family.values())) <= MAX_FAMILIES and (group is _itself or len(set(family.values())) > 1):
             break
     else:
-        family = {name: _without_number(name) for name in names}
+        group = _itself if len(set(map(_without_number, names))) == 1 else _without_number
+        family = {name: group(name) for name in names}
         weight = _importance(card, source, X)
         total: dict[str, float] = {}
         for name, moved in zip(names, weight, strict=True):

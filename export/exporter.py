@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from export import proof, witness
-from export.bounds import bound, is_exact
+from export.bounds import bound, is_exact, rounding
 from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
@@ -85,7 +85,7 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
     served = Served(graph.SerializeToString(deterministic=True), card)
     report = _prove(folded, graph)
 
-    tolerance = FLOAT32_TOLERANCE if folded.sums_in_float32 or folded.not_folded else TOLERANCE
+    tolerance = _tolerance(folded)
     report["witnesses"] = {
         name: witness.compare(subject, served, X, tolerance, name, is_exact=not folded.not_folded)
         for name, X in witnesses.items()
@@ -104,7 +104,7 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
 def _check(source: Source, card: Card) -> None:
     """Refuse a card that isn't this model's."""
     names = [feature.name for feature in card.features]
-    fitted = source.names if source.names is not None else names
+    fitted = source.own(names)
     if names != fitted or len(names) != source.n_features:
         raise CardError(f"the card's features {names} are not those that the model was fitted with: {fitted}")
     classes = [one.value for one in card.target.classes]
@@ -132,7 +132,7 @@ def _check_limits(card: Card, folded: Folded) -> None:
 
 def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
     """Give the sample, or a table of numbers without rows, as a frame with the card's names."""
-    names = source.names if source.names is not None else [feature.name for feature in card.features]
+    names = source.own([feature.name for feature in card.features])
     if sample is None:
         return pd.DataFrame(np.empty((0, len(names))), columns=names)
     return sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(sample, columns=names)
@@ -162,6 +162,12 @@ def _prove(folded: Folded, graph: onnx.ModelProto) -> dict[str, Any]:
     if folded.not_folded:
         return {"method": "sampled", "not_folded_because": "; ".join(folded.not_folded)} | sums
     return {"method": "exact"} | sums | {"splits_by_feature": counts, "bound": bound(folded.model.expression)}
+
+
+def _tolerance(folded: Folded) -> float:
+    """Tell by how much of the largest score witnesses may differ: the more float32 numbers a model adds, the more."""
+    in_float32 = [member.ensemble for member in folded.fitted if member.ensemble.sums_in == "float32"]
+    return max([FLOAT32_TOLERANCE, *map(rounding, in_float32)]) if in_float32 or folded.not_folded else TOLERANCE
 
 
 def _band(folded: Folded, cut: Cut | None, report: dict[str, Any]) -> float:

@@ -46,12 +46,12 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
         Naming a column that is missing, or saying what the model can't take.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(source.texts, str))
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise CardError(f"{path} can't be read as a CSV table: {error}") from error
     if target is not None and target not in table:
         raise CardError(f"{path} has no column {target!r}; its columns are {list(table.columns)}")
-    names = source.names if source.names is not None else [name for name in table if name != target]
+    names = source.own([name for name in table if name != target])
     if missing := [name for name in names if name not in table]:
         raise CardError(f"{path} lacks the columns {missing}, which the model was fitted with")
     if len(names) != source.n_features:

@@ -124,7 +124,7 @@ def test_file_that_fails_its_proof_is_not_written(build, card, monkeypatch, caps
     with pytest.raises(SystemExit):
         run(build)
 
-    assert "no model written: made up row" in capsys.readouterr().err
+    assert "python -m export: made up row" in capsys.readouterr().err
     assert not (build / "model.onnx").exists() and not (build / "parity.json").exists()
 
 
