@@ -25,7 +25,6 @@ from lambda_fn.card import (
     Card,
     CardError,
     Class,
-    Code,
     Decision,
     Family,
     Feature,
@@ -305,12 +304,6 @@ def _between(feature: Feature, low: float, high: float) -> Feature:
 
 def _at_most(feature: Feature, limit: float) -> float:
     return min(limit, _LARGEST_WHOLE) if feature.kind == "integer" else limit
-
-
-def as_codes(feature: Feature, values: NDArray[np.float64]) -> Feature:
-    """Make a feature of whole numbers one of codes: those of some values."""
-    codes = tuple(Code(int(value), str(int(value))) for value in np.unique(values[~np.isnan(values)]))
-    return msgspec.structs.replace(feature, kind="code", codes=codes)
 
 
 def _decision(source: Source) -> Decision | None:

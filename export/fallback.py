@@ -90,8 +90,8 @@ def convert(fitted: Any, X: NDArray[np.float64], expected: NDArray[np.float64], 
             f"its conversion by skl2onnx differs by {np.nanmax(np.abs(found - expected)):.3g} on rows of the sample"
         )
     raise NotFoldable(
-        f"{name} can't be exported: {', and in float32 '.join(dict.fromkeys(reasons))}; give the model what it makes as "
-        "columns of the table, or take another in its place"
+        f"{name} can't be exported: {', and in float32 '.join(dict.fromkeys(reasons))}; give the model what it makes "
+        "as columns of the table, or take another in its place"
     )
 
 

@@ -2,12 +2,14 @@
 
 The sample's own rows as they were read, and made-up ones where a conversion is likely to err. All are float64, and none
 is a row that the function would refuse.
-
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+# Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from ctypes import CDLL, CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from functools import cache
 from importlib.machinery import PathFinder
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -135,12 +134,12 @@ def library_version() -> str:
 def _base() -> Any:
     # From 1.29 on, making the environment writes telemetry files before it can be told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    library = CDLL(str(find_library()))
+    library = CDLL(find_library())
     library.OrtGetApiBase.restype = POINTER(_ApiBase)
     return library.OrtGetApiBase().contents
 
 
-def find_library() -> Path:
+def find_library() -> str:
     """Find the library beside this package, where a function's package has it, else in an installed wheel.
 
     Nothing of the wheel is imported.
@@ -150,16 +149,15 @@ def find_library() -> Path:
     RuntimeFailure
         Where there is none.
     """
-    folders = []
-    for root in _roots():
-        folders.append(root / "capi")
-        for pattern in ("libonnxruntime.so*", "libonnxruntime.*dylib"):
-            for library in sorted(folders[-1].glob(pattern)):
-                return library
-    raise RuntimeFailure(f"there is no libonnxruntime in {' or '.join(map(str, folders))}")
+    folders = [os.path.join(root, "capi") for root in _roots()]
+    for folder in filter(os.path.isdir, folders):
+        for name in sorted(os.listdir(folder)):
+            if name.startswith("libonnxruntime.") and (".so" in name or name.endswith("dylib")):
+                return os.path.join(folder, name)
+    raise RuntimeFailure(f"there is no libonnxruntime in {' or '.join(folders)}")
 
 
-def _roots() -> Iterator[Path]:
-    yield Path(__file__).parent.parent / "onnxruntime"
+def _roots() -> Iterator[str]:
+    yield os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "onnxruntime")
     spec = PathFinder.find_spec("onnxruntime")
-    yield from map(Path, (spec and spec.submodule_search_locations) or ())
+    yield from (spec and spec.submodule_search_locations) or ()

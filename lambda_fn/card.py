@@ -200,7 +200,7 @@ class Parity(_Base, frozen=True):
 
     ``method`` is ``exact`` where every split was proved for every value of its column, ``sampled`` where rows alone
     bear witness. ``bound`` bounds what summation can add to a score (None for ``sampled``); ``band`` is how near to the
-    threshold a probability must be for the proof not to settle its label.
+    threshold a probability must be for the proof not to settle its label. ``reason`` says why rows alone bear witness.
     """
 
     method: Literal["exact", "sampled"]
@@ -210,6 +210,7 @@ class Parity(_Base, frozen=True):
     rows: int
     max_difference: float
     labels_differing: int
+    reason: str = ""
 
 
 class ModelCard(Card, frozen=True, kw_only=True):
@@ -239,8 +240,8 @@ _card_decoder = msgspec.json.Decoder(Card)
 _model_card_decoder = msgspec.json.Decoder(ModelCard)
 
 NO_CHECKSUM = "0" * 64
-_CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{64})"')
-_FORMAT = re.compile(rb'"format_version":\s*([0-9]{1,9})')
+_CHECKSUM = rb'"checksum":"([0-9a-f]{64})"'
+_FORMAT = rb'"format_version":\s*([0-9]{1,9})'
 
 
 def decode_card(text: str | bytes) -> Card:
@@ -327,7 +328,7 @@ def verify_checksum(model: bytes) -> None:
     CardError
         Where the file says that it is of another format, whose checksums may be of another kind.
     """
-    if (match := _FORMAT.search(model)) and (version := int(match[1])) != FORMAT_VERSION:
+    if (match := re.search(_FORMAT, model)) and (version := int(match[1])) != FORMAT_VERSION:
         raise _wrong_format(version)
     start, end = _place_of_checksum(model)
     written, computed = model[start:end].decode(), _digest(model, start, end)
@@ -347,7 +348,7 @@ def _digest(model: bytes, start: int, end: int) -> str:
 
 
 def _place_of_checksum(model: bytes) -> tuple[int, int]:
-    places = [match.span(1) for match in _CHECKSUM.finditer(model)]
+    places = [match.span(1) for match in re.finditer(_CHECKSUM, model)]
     if len(places) != 1:
         raise ChecksumError(
             f"the file holds {len(places) or 'no'} checksums, and must hold one: it is damaged, or was not written by "

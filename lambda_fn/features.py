@@ -21,7 +21,7 @@ Value = str | int | float | bool | None
 # Longer lists of what is allowed are cut in messages.
 _LISTED = 20
 _EXACT_INTEGERS = 2**53  # of a double; larger ones would show digits that mean nothing
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+_NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
 _KINDS = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -106,7 +106,7 @@ class Rule:
         elif cell := text.strip():
             if self.feature.kind == "boolean" and cell.lower() in ("true", "false"):
                 return float(cell.lower() == "true")
-            if self.feature.kind != "boolean" and _NUMBER.fullmatch(cell):
+            if self.feature.kind != "boolean" and re.fullmatch(_NUMBER, cell):
                 return self.read(float(cell))
             raise NotAllowedError(f"{self.allowed}, not other text")
         if self.feature.allows_missing:

@@ -7,21 +7,24 @@ the map's results are in no order, and the row's own ``ID`` where it has one.
 from time import perf_counter
 from typing import Any
 
-import msgspec
+from lambda_fn.start import Start
 
-from lambda_fn.events import UnknownEvent, is_ping
-from lambda_fn.faults import BatchError
-from lambda_fn.observability import log_failure
-from lambda_fn.service import Service
-from lambda_fn.settings import read_settings
-from lambda_fn.table import Row, WrongNamesError, check_names, check_table, read_rows, without_mark
+with Start():
+    import msgspec
+
+    from lambda_fn.events import UnknownEvent, is_ping
+    from lambda_fn.faults import BatchError
+    from lambda_fn.observability import log_failure
+    from lambda_fn.service import Service
+    from lambda_fn.settings import read_settings
+    from lambda_fn.table import Row, WrongNamesError, check_names, check_table, read_rows, without_mark
+
+    _service = Service.open(read_settings())
+    _names = [rule.name for rule in _service.rules]
 
 # Of one item. Step Functions takes 256 KB from a batch of 100, even if each of them has something wrong everywhere.
 MAX_ERRORS = 5
 _KNOWN = '{"Items": [row, ...]}, as ItemBatcher makes it, and {"FirstRow": row}'
-
-_service = Service.open(read_settings())
-_names = [rule.name for rule in _service.rules]
 
 
 def handler(event: Any, context: Any) -> Any:

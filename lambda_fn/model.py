@@ -7,7 +7,7 @@ ModelError              the file can't be served
 from array import array
 from collections.abc import Iterator, Sequence
 from math import inf
-from pathlib import Path
+from os import PathLike
 from typing import NamedTuple
 
 from lambda_fn.card import METADATA_KEY, CardError, ModelCard, decode_model_card, missing_as_nan, verify_checksum
@@ -68,7 +68,7 @@ class Model:
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         File written by `export`.
 
     Attributes
@@ -84,9 +84,10 @@ class Model:
         Where the file is missing, damaged, of another format version, or wrong on its golden rows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | PathLike[str]) -> None:
         try:
-            content = path.read_bytes()
+            with open(path, "rb") as file:
+                content = file.read()
             verify_checksum(content)
             self._session = Session(content)  # of the very bytes that were verified
             text = self._session.metadata(METADATA_KEY)
@@ -134,7 +135,7 @@ class Model:
         outputs = self.outputs if explain else self._plain_outputs
         return Scores(**dict(zip(outputs, self._session.run(outputs, inputs), strict=True)))
 
-    def _check_golden(self, path: Path) -> None:
+    def _check_golden(self, path: str | PathLike[str]) -> None:
         """Score the golden rows; a runtime that gets one wrong must not serve."""
         golden = self.card.golden
         try:

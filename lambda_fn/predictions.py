@@ -15,7 +15,7 @@ from lambda_fn.runtime import Tensor
 Label = bool | int | float | str
 
 
-class BinaryPrediction(msgspec.Struct, frozen=True):
+class BinaryPrediction(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row, of two classes: the probability of the second, and the class decided on.
 
     ``out_of_range`` names features outside the training range; ``reasons`` are there where they were asked for, and the
@@ -29,7 +29,7 @@ class BinaryPrediction(msgspec.Struct, frozen=True):
     ID: RowId | UnsetType = UNSET
 
 
-class MulticlassPrediction(msgspec.Struct, frozen=True):
+class MulticlassPrediction(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row, of more classes: the probability of each by its name, and the class decided on."""
 
     probabilities: dict[str, float]
@@ -39,7 +39,7 @@ class MulticlassPrediction(msgspec.Struct, frozen=True):
     ID: RowId | UnsetType = UNSET
 
 
-class RegressionPrediction(msgspec.Struct, frozen=True):
+class RegressionPrediction(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row: the value."""
 
     value: float
@@ -88,11 +88,11 @@ class Answers:
             reasons = self._reasons.find(X, scores)
         marked = self._marked(scores.out_of_range)
         if scores.value:
-            return list(map(RegressionPrediction, scores.value.data, marked, reasons, ids))
+            return list(map(RegressionPrediction, scores.value.data.tolist(), marked, reasons, ids))
         assert scores.label
-        labels = map(self._labels.__getitem__, scores.label.data)
+        labels = map(self._labels.__getitem__, scores.label.data.tolist())
         if scores.probability:
-            return list(map(BinaryPrediction, scores.probability.data, labels, marked, reasons, ids))
+            return list(map(BinaryPrediction, scores.probability.data.tolist(), labels, marked, reasons, ids))
         assert scores.probabilities
         return list(map(MulticlassPrediction, self._by_class(scores.probabilities), labels, marked, reasons, ids))
 
@@ -111,9 +111,9 @@ class Answers:
 
     def _marked(self, out_of_range: Tensor) -> list[list[str]]:
         """Name the features that are marked, for each row."""
-        marked: list[list[str]] = [[] for _ in range(out_of_range.shape[0])]
+        marked: list[list[str]] = [[]] * out_of_range.shape[0]  # the one empty list is all unmarked rows', and stays so
         for row, column in marks(out_of_range):
-            marked[row].append(self._features[column])
+            marked[row] = [*marked[row], self._features[column]]
         return marked
 
 

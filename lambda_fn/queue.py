@@ -7,15 +7,27 @@ message out again, and at last moves it to the dead-letter queue.
 
 from typing import Any, TypedDict
 
-from lambda_fn.events import is_ping
-from lambda_fn.faults import BatchError
-from lambda_fn.observability import log_failure, logger
-from lambda_fn.service import Service
-from lambda_fn.settings import read_settings
-from lambda_fn.sqs.messages import Message, is_too_late, read_messages
-from lambda_fn.sqs.requests import Postponed, RequestsQueues
-from lambda_fn.sqs.results import ResultsQueue, connect
-from lambda_fn.sqs.scoring import Scorer
+from lambda_fn.start import Start
+
+with Start():
+    from lambda_fn.events import is_ping
+    from lambda_fn.faults import BatchError
+    from lambda_fn.observability import log_failure, logger
+    from lambda_fn.service import Service
+    from lambda_fn.settings import read_settings
+    from lambda_fn.sqs.messages import Message, is_too_late, read_messages
+    from lambda_fn.sqs.requests import Postponed, RequestsQueues
+    from lambda_fn.sqs.results import ResultsQueue, connect
+    from lambda_fn.sqs.scoring import Scorer
+
+    _settings = read_settings()
+    if _settings.results_queue_url is None:
+        raise ValueError("RESULTS_QUEUE_URL is not set; it must be the address of the FIFO queue for the outcomes")
+    _service = Service.open(_settings)
+    _scorer = Scorer(_service)
+    _sqs = connect()
+    _results = ResultsQueue(_sqs, _settings.results_queue_url)
+    _requests = RequestsQueues(_sqs)
 
 
 class Failure(TypedDict):
@@ -28,16 +40,6 @@ class BatchResponse(TypedDict):
     """What Lambda's event source understands."""
 
     batchItemFailures: list[Failure]
-
-
-_settings = read_settings()
-if _settings.results_queue_url is None:
-    raise ValueError("RESULTS_QUEUE_URL is not set; it must be the address of the FIFO queue that takes the outcomes")
-_service = Service.open(_settings)
-_scorer = Scorer(_service)
-_sqs = connect()
-_results = ResultsQueue(_sqs, _settings.results_queue_url)
-_requests = RequestsQueues(_sqs)
 
 
 def handler(event: Any, context: Any) -> BatchResponse:

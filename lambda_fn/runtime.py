@@ -140,7 +140,7 @@ class Session:
                 _known(name, "input", self.inputs)
             call = _Call(outputs, [_known(name, "output", self.outputs) for name in outputs], inputs)
             results = call.run(session, contents)
-        if sum(map(len, contents)) <= _KEPT_BYTES:
+        if call.size <= _KEPT_BYTES:
             if len(self._calls) >= _KEPT_CALLS:
                 self._calls.clear()
             self._calls[kind] = call
@@ -195,8 +195,9 @@ class _Call:
             self._buffers.append(buffer)
             size = len(buffer)
             self._values[place] = made(create, memory, buffer, size, _Sizes(*shape), len(shape), element.number)
+        self.size = sum(map(len, self._buffers))
 
-    def run(self, session: "_Handle", contents: Iterable[bytes]) -> list[Tensor]:
+    def run(self, session: "_Handle", contents: Iterable[bytes | memoryview]) -> list[Tensor]:
         for buffer, content in zip(self._buffers, contents, strict=True):
             buffer.raw = content
         values, results = self._values, self._results
@@ -272,8 +273,8 @@ def _known(name: str, kind: str, declared: Mapping[str, Declared]) -> ElementTyp
     return cast(ElementType, type_)
 
 
-def _content(name: str, tensor: Tensor) -> bytes:
-    """Copy a tensor's elements, once they are known to be what its shape and type say."""
+def _content(name: str, tensor: Tensor) -> bytes | memoryview:
+    """Give a tensor's elements, once they are known to be what its shape and type say."""
     data, shape, type_ = tensor
     if type_ not in _ELEMENTS:
         raise RuntimeFailure(f"input {name!r}: type {type_!r} is not one of {', '.join(_ELEMENTS)}")
@@ -287,7 +288,9 @@ def _content(name: str, tensor: Tensor) -> bytes:
         raise RuntimeFailure(
             f"input {name!r}: {view.nbytes} bytes of format {view.format!r} are no {type_} of shape {shape}"
         )
-    content = view.tobytes()
-    if type_ == "bool" and content.strip(b"\0\1"):
+    if type_ != "bool":
+        return view if view.c_contiguous else view.tobytes()
+    content = view.tobytes()  # which nobody changes once it is looked at
+    if content.strip(b"\0\1"):
         raise RuntimeFailure(f"input {name!r}: a bool is neither 0 nor 1")
     return content

@@ -107,7 +107,7 @@ class Service:
         started : float
             `time.perf_counter` when the event came in: what the metric of latency counts from.
         """
-        return self.predict_each([batch], started)[0]
+        return self._answers.answer(self._predict([batch], started))
 
     def predict_each(self, batches: Sequence[Batch], started: float) -> list[Predictions]:
         """Answer several payloads, with one pass through the model for the rows to explain, and one for all others.

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 # By the names of Python's logging and of Lambda's own log levels.
@@ -27,7 +26,7 @@ class Settings(NamedTuple):
     API's own paths, such as ``/scoring``; empty for nothing.
     """
 
-    model_path: Path
+    model_path: str
     service: str
     namespace: str
     log_level: int
@@ -44,11 +43,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     ValueError
         Naming the variable that is wrong, and what is allowed.
     """
-    code = environment.get("LAMBDA_TASK_ROOT", ".")
+    code = environment.get("LAMBDA_TASK_ROOT", "")
     # Lambda drops lines below its own level, so that writing them would be for nothing.
     levels = [_read_log_level(environment, name) for name in ("POWERTOOLS_LOG_LEVEL", "AWS_LAMBDA_LOG_LEVEL")]
     return Settings(
-        model_path=Path(environment.get("MODEL_PATH") or Path(code, "model.onnx")),
+        model_path=environment.get("MODEL_PATH") or os.path.join(code, "model.onnx"),
         service=environment.get("POWERTOOLS_SERVICE_NAME") or "serverless-onnx-inference",
         namespace=environment.get("POWERTOOLS_METRICS_NAMESPACE") or "OnnxInference",
         log_level=max(filter(None, levels), default=logging.INFO),

@@ -50,6 +50,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVR, NuSVC
 
+from export.boosters import BoosterClassifier, BoosterRegressor
 from export.refusal import NotFoldable
 from export.trees import adaboost, catboost, forest, gradient, histogram, lightgbm, xgboost
 from export.trees.ensemble import Link
@@ -97,7 +98,7 @@ def unwrapped(fitted: Any) -> Any:
     """Take a model out of a search, or out of what keeps it from being fitted again."""
     while isinstance(fitted, (BaseSearchCV, FrozenEstimator)):
         fitted = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted.best_estimator_
-    return fitted
+    return fitted.booster if isinstance(fitted, (BoosterClassifier, BoosterRegressor)) else fitted
 
 
 def _link_of(fitted: Any) -> Link | None:

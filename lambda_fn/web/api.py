@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from lambda_fn.events import is_ping
-from lambda_fn.observability import logger
 from lambda_fn.service import Service
 from lambda_fn.web.limits import answer_too_large
 from lambda_fn.web.request import MAX_ANSWER_BYTES, Request, read_request
@@ -78,7 +77,7 @@ class Api:
             response = response._replace(body=b"")
         answer = response.put(request)
         method = request.method if request.method in _METHODS else "unknown method"
-        self._log(f"{method} {path}", response.status, call.started)
+        self._service.log.answered(f"{method} {path}", response.status, call.started)
         return answer
 
     def _invoke(self, payload: Any, context: Any, started: float) -> Any:
@@ -99,12 +98,8 @@ class Api:
             refused = refusal(error)
             self._service.refuse(error, started)
             status, result = refused.status, refused.problem()
-        self._log("invoke", status, started)
+        self._service.log.answered("invoke", status, started)
         return msgspec.to_builtins(result)
-
-    def _log(self, what: str, status: int, started: float) -> None:
-        milliseconds = round((perf_counter() - started) * 1e3, 3)
-        logger.info(what, extra={"status": int(status), "milliseconds": milliseconds})
 
 
 def _is_protocol(request: Request) -> bool:

@@ -36,7 +36,7 @@ WHY_NOT = {
     r"(\.venv/bin/)?pytest .*|(\.venv/bin/)?ruff .*|(\.venv/bin/)?mypy.*": "in `make test`, in whole",
     r"(\.venv/bin/)?pre-commit .*": "it calls `make lint`, and needs a git hook",
     r"git .*": "changes what a checkout holds",
-    r"python -m train\.compare": "`make notebook` runs it",
+    r"python -m train\.compare( .*)?": "`make notebook` runs it",
     r"python -m benchmarks\.(billed|grid_search)": "takes an hour: it measures what the documents state",
 }
 TRAIN = "python -m train --data {table} --out build"

@@ -10,6 +10,7 @@ import pytest
 
 from infra.package import NOTICES, main
 from infra.runtime import runtime_packages
+from lambda_fn.card import NO_CHECKSUM, with_checksum
 
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 EVENTS = Path("tests/events").resolve()
@@ -19,7 +20,7 @@ ELF_MACHINE = {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "any-name.onnx"
-    path.write_bytes(b"the packer does not look inside")
+    path.write_bytes(with_checksum(b'the packer looks at its "checksum":"' + NO_CHECKSUM.encode() + b'" alone'))
     return path
 
 
@@ -84,9 +85,10 @@ def test_same_inputs_give_the_same_bytes_in_another_directory(build, model, tmp_
     assert (tmp_path / "elsewhere/function.zip").read_bytes() == (build / "function.zip").read_bytes()
 
 
-# Hands events to a handler in a fresh interpreter of the package, and prints which of its files were opened.
+# Hands events to a handler in a fresh interpreter of the package, logs a line with arguments, as any code might, and
+# prints which of the package's files were opened.
 OPENED = """
-import importlib, json, os, re, sys
+import importlib, json, logging, os, re, sys
 from types import SimpleNamespace
 
 root, opened = sys.argv[1] + os.sep, set()
@@ -105,6 +107,7 @@ for event in json.load(sys.stdin):
         module.handler(event, context)
     except Exception as error:
         print(f"{sys.argv[2]}: {error!r}", file=sys.stderr)
+logging.getLogger("lambda_fn").warning("a line with %s", "arguments")
 with open("/proc/self/maps") as maps:
     opened |= {match[0] for match in re.finditer(re.escape(root) + ".*", maps.read())}
 print(json.dumps([sorted(opened), sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)
@@ -220,4 +223,15 @@ def test_what_cannot_be_packed_is_named_and_nothing_is_written(model, tmp_path, 
 
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_model_is_not_packed(model, tmp_path, capsys):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(model.read_bytes().replace(b"alone", b"along"))
+
+    with pytest.raises(SystemExit):
+        main(["--model", str(damaged), "--out", str(tmp_path / "out")])
+
+    assert "damaged.onnx: the file is damaged, or was edited" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

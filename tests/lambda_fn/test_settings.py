@@ -10,7 +10,7 @@ from lambda_fn.settings import LOG_LEVELS, read_settings, read_trace_id
 def test_nothing_need_be_set():
     settings = read_settings({})
 
-    assert settings.model_path == Path("model.onnx")
+    assert settings.model_path == "model.onnx"
     assert (settings.service, settings.namespace) == ("serverless-onnx-inference", "OnnxInference")
     assert settings.log_level == logging.INFO
     assert settings.results_queue_url is None and settings.new_version is None
@@ -28,7 +28,7 @@ def test_lambdas_and_powertools_names_are_read():
         }
     )
 
-    assert settings.model_path == Path("/var/task/model.onnx")
+    assert settings.model_path == "/var/task/model.onnx"
     assert (settings.service, settings.namespace, settings.log_level) == ("scores", "Bank", logging.DEBUG)
     assert settings.results_queue_url == "https://sqs.example/results.fifo"
     assert settings.new_version.endswith(":2")
@@ -36,7 +36,7 @@ def test_lambdas_and_powertools_names_are_read():
 
 @pytest.mark.parametrize(("path", "expected"), [("/opt/other.onnx", "/opt/other.onnx"), ("", "/var/task/model.onnx")])
 def test_model_may_lie_elsewhere(path, expected):
-    assert read_settings({"LAMBDA_TASK_ROOT": "/var/task", "MODEL_PATH": path}).model_path == Path(expected)
+    assert read_settings({"LAMBDA_TASK_ROOT": "/var/task", "MODEL_PATH": path}).model_path == expected
 
 
 @pytest.mark.parametrize(
