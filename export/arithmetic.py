@@ -51,7 +51,8 @@ class Arithmetic:
         self._number = {id(member.ensemble): number for number, member in enumerate(members(expression))}
         self._count = 0
         self._written: dict[tuple[int, int | None], str] = {}
-        self._prepared_columns: dict[tuple[int, ...], str] = {}
+        self._prepared: dict[tuple[int, ...], str] = {}
+        self._rounded: dict[str, str] = {}
 
     def write(self, expression: Expression, place: int | None = None) -> str:
         """Write what an expression gives, [R, K]; or, where ``place`` is given, that one of its columns, [R, 1]."""
@@ -99,7 +100,7 @@ class Arithmetic:
             case Linear():
                 return self._linear(expression)
             case Prepared():
-                return self._prepared(expression)
+                return self._columns_of(expression)
             case Other():
                 return self._other(expression)
         raise NotFoldable(f"{type(expression).__name__} has no nodes")
@@ -169,17 +170,20 @@ class Arithmetic:
             return self._rows
         if isinstance(member.steps[0], Prepared):
             columns = self.write(member.steps[0])
-            if member.ensemble.casts_to == "float64":
-                return columns
-            # As the trees' own library rounds what it is given.
-            short = self._graph.cast(columns, FLOAT, to=f"{columns}_short")
-            return self._graph.cast(short, DOUBLE, to=f"{columns}_rounded")
+            return columns if member.ensemble.casts_to == "float64" else self._short(columns)
         bins: tuple[Bins, ...] = member.steps
         name = tree_ensemble.name_of_bins(self._number[id(member.ensemble)])
         node = tree_ensemble.bins_node(bins, self._rows, name)
         node.name = name
         self._graph.nodes.append(node)
         return self._graph.add("Concat", self._rows, name, to=f"{name}_behind", axis=1)
+
+    def _short(self, columns: str) -> str:
+        """Round columns as the trees' own library rounds what it is given: to float32."""
+        if columns not in self._rounded:
+            short = self._graph.cast(columns, FLOAT, to=f"{columns}_short")
+            self._rounded[columns] = self._graph.cast(short, DOUBLE, to=f"{columns}_rounded")
+        return self._rounded[columns]
 
     def _linked(self, member: Member, place: int | None) -> str:
         ensemble = member.ensemble
@@ -287,12 +291,12 @@ class Arithmetic:
         is_pair = expression.link in (Link.LOGISTIC_PAIR, Link.POSITIVE_PAIR)
         return self._pair(second, None) if is_pair else second
 
-    def _prepared(self, expression: Prepared) -> str:
+    def _columns_of(self, expression: Prepared) -> str:
         assert self._steps is not None
         key = tuple(map(id, expression.steps))
-        if key not in self._prepared_columns:
-            self._prepared_columns[key] = self._steps.write(expression.steps)
-        return self._prepared_columns[key]
+        if key not in self._prepared:
+            self._prepared[key] = self._steps.write(expression.steps)
+        return self._prepared[key]
 
     def _other(self, expression: Other) -> str:
         """Write a model by its own nodes, or by skl2onnx's."""

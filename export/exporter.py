@@ -40,9 +40,7 @@ TOLERANCE = 1e-12
 FLOAT32_TOLERANCE = 1e-6
 
 
-def export(
-    fitted: Any, card: Card, sample: Any = None, made_up: int = witness.MADE_UP_ROWS
-) -> tuple[bytes, dict[str, Any]]:
+def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = None) -> tuple[bytes, dict[str, Any]]:
     """Convert a fitted model, prove the result, and put the card into it.
 
     Parameters
@@ -53,8 +51,8 @@ def export(
         What is known of it.
     sample : DataFrame or ndarray, optional
         Rows to bear witness beside the made-up ones, as the model takes them: columns in the card's order.
-    made_up : int
-        How many made-up rows bear witness.
+    made_up : int, optional
+        How many made-up rows bear witness; `witness.MADE_UP_ROWS` unless told.
 
     Returns
     -------
@@ -77,7 +75,8 @@ def export(
     folded = fold(source.model, subject.table)
     _check_limits(card, folded)
     cut = _cut(folded.model, card)
-    rows = witness.made_up_rows(card, folded.domains, folded.edges(), made_up)
+    n_rows = witness.MADE_UP_ROWS if made_up is None else made_up
+    rows = witness.made_up_rows(card, folded.domains, folded.edges(), n_rows)
     witnesses = {"made up": rows} | ({"sample": tensor(card.features, frame)} if len(frame) else {})
     # Of the made-up rows, those in the training range.
     tried = witnesses.get("sample", rows[::4])

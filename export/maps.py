@@ -28,6 +28,7 @@ from sklearn.preprocessing import (
 
 from export.columns import quietly, widths
 from export.graph import DOUBLE, INT64, Graph
+from export.trees.prepared import Codes, Gaps, Whole, Zeros
 
 Places = NDArray[np.int64]
 
@@ -219,6 +220,23 @@ def _products(on: _Map, step: Any, x: str) -> str:
     return product
 
 
+def _gaps(on: _Map, step: Gaps, x: str) -> str:
+    is_low, is_high = on.add("GreaterOrEqual", x, step.low), on.add("LessOrEqual", x, step.high)
+    is_gap = on.add("And", is_low, is_high)
+    if step.columns is not None:
+        is_gap = on.add("And", is_gap, np.isin(on.places, step.columns))
+    return on.add("Where", is_gap, np.nan, x)
+
+
+def _whole(on: _Map, step: Whole, x: str) -> str:
+    cut = on.add("Mul", on.add("Sign", x), on.add("Floor", on.add("Abs", x)))
+    return on.add("Where", np.isin(on.places, step.columns), cut, x)
+
+
+def _zeros(on: _Map, step: Zeros, x: str) -> str:
+    return on.add("Where", on.add("LessOrEqual", on.add("Abs", x), step.limit), 0.0, x)
+
+
 def _function(on: _Map, step: Any, x: str) -> str | None:
     if step.func is None:
         return x
@@ -264,6 +282,10 @@ _WRITERS: tuple[tuple[Any, Callable[[_Map, Any, str], str | None]], ...] = (
     (KBinsDiscretizer, _binned),
     ((OneHotEncoder, OrdinalEncoder, TargetEncoder), _encoded),
     (PolynomialFeatures, _products),
+    (Gaps, _gaps),
+    (Whole, _whole),
+    (Zeros, _zeros),
+    (Codes, lambda on, step, x: x),  # of a frame's categories, which numbers are not
     (FunctionTransformer, _function),
     (SelectorMixin, _selected),
 )

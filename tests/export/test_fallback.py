@@ -3,6 +3,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -11,6 +12,7 @@ from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
     BaggingClassifier,
+    HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
     StackingClassifier,
@@ -41,6 +43,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 from sklearn.svm import SVC, SVR, LinearSVC
+from xgboost import XGBClassifier
 
 from export.card import draw_card
 from export.exporter import export
@@ -239,6 +242,24 @@ def test_trees_behind_mixed_columns_are_exported():
     parity = decode_model_card(described[METADATA_KEY]).parity
     assert parity.method == "sampled" and parity.bound is None
     assert "the step numbers -> pca -> PCA is not known to map each column by itself" in parity.reason
+
+
+@pytest.mark.parametrize(
+    "booster",
+    [
+        XGBClassifier(n_estimators=3, missing=-1.0, n_jobs=1),
+        LGBMClassifier(n_estimators=3, verbose=-1, n_jobs=1),
+        HistGradientBoostingClassifier(max_iter=3, random_state=0),
+        CalibratedClassifierCV(RandomForestClassifier(3, random_state=0), cv=2),
+    ],
+    ids=lambda booster: type(booster).__name__,
+)
+def test_boosters_behind_mixed_columns_are_exported(booster):
+    fitted = make_pipeline(FunctionTransformer(), StandardScaler(), PCA(3), booster)
+
+    _, _, report = exported(fitted, "binary", X[["net income, €", "visits", "code"]], made_up=1_000)
+
+    assert report["method"] == "sampled" and largest(report) <= 1e-6
 
 
 def test_reasons_of_what_is_no_tree_are_proved():

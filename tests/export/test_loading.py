@@ -153,7 +153,7 @@ def test_mlflow_model_is_read_with_its_example(forest, tmp_path):
     fitted, example = load(folder), mlflow_model.read_example(folder)
 
     assert (fitted.predict_proba(X) == forest.predict_proba(X)).all()
-    assert example.shape == (20, 3) and (example.dtypes == float).all()
+    assert example.shape == (20, 3) and set(example.dtypes) == {np.dtype(float)}
 
 
 def test_mlflow_model_of_a_booster_is_read(tmp_path):
