@@ -7,7 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -40,7 +40,7 @@ class Exported(NamedTuple):
     fitted: object
     fresh: object
     path: Path
-    report: dict
+    report: dict[str, Any]
 
 
 def exported(case, folder):
