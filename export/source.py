@@ -71,7 +71,7 @@ class Source:
     def n_features(self) -> int:
         """Number of columns that it takes."""
         # CatBoost forgets the number when it is written to a file.
-        return int(self.fitted.n_features_in_) or len(self.names or getattr(self.fitted, "feature_names_", ()))
+        return int(self.fitted.n_features_in_) or len(self.fitted.feature_names_)
 
     @property
     def texts(self) -> list[str]:

@@ -9,11 +9,12 @@ refuses files of any other version. docs/model-file.md describes the whole file,
     └── ChecksumError   the file's bytes are not those that were written
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from math import isfinite, nan
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -240,6 +241,7 @@ _card_decoder = msgspec.json.Decoder(Card)
 _model_card_decoder = msgspec.json.Decoder(ModelCard)
 
 NO_CHECKSUM = "0" * 64
+_LARGE = 1_000_000
 _CHECKSUM = rb'"checksum":"([0-9a-f]{64})"'
 _FORMAT = rb'"format_version":\s*([0-9]{1,9})'
 
@@ -341,10 +343,18 @@ def verify_checksum(model: bytes) -> None:
 
 def _digest(model: bytes, start: int, end: int) -> str:
     view = memoryview(model)
-    digest = hashlib.sha256(view[:start])
-    digest.update(NO_CHECKSUM.encode())
-    digest.update(view[end:])
-    return digest.hexdigest()
+    digest = _new_sha256(len(view))
+    for part in (view[:start], NO_CHECKSUM.encode(), view[end:]):
+        digest.update(part)
+    return str(digest.hexdigest())
+
+
+def _new_sha256(size: int) -> Any:
+    """Make a hash: hashlib loads OpenSSL, for 3 ms and 4 MB of memory, which only much to be hashed is worth."""
+    if size < _LARGE:
+        with suppress(ImportError):  # Python's own is there from 3.12 on
+            return import_module("_sha2").sha256()
+    return import_module("hashlib").sha256()
 
 
 def _place_of_checksum(model: bytes) -> tuple[int, int]:

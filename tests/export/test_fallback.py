@@ -51,7 +51,7 @@ from export.refusal import NotFoldable
 from export.sample import Sample
 from export.source import Source
 from export.witness import Served
-from lambda_fn.card import METADATA_KEY, CardError, decode_model_card
+from lambda_fn.card import METADATA_KEY, CardError, Decision, decode_model_card
 from made_up import card_for
 from ugly_tables import score_of, ugly_frame
 
@@ -297,7 +297,7 @@ def test_drawn_limits_stay_near_the_sample_where_rows_alone_bear_witness():
 def test_thresholds_of_lines_hold():
     fitted = make_pipeline(prepared(), LogisticRegression()).fit(X, Y["binary"])
     card = draw_card(Source(fitted), Sample(X, Y["binary"], DATA), name="ugly", with_reasons=False)
-    decision = msgspec.structs.replace(card.decision, rule="at_least", threshold=0.3)
+    decision = Decision("at_least", 0.3, "chosen for the test")
 
     _, report = export(fitted, msgspec.structs.replace(card, decision=decision), X, 500)
 

@@ -100,6 +100,24 @@ def test_log_line_identifies_invocation_and_service(service, context, output):
     assert (first["cold_start"], second["cold_start"]) == (True, False)
 
 
+def test_an_answers_line_is_as_any_other(service, context, output):
+    service.log.start_invocation("first", context)
+    service.log.answered("POST /predict", 200, time.perf_counter())
+    logger.info("POST /predict", extra={"status": 200, "milliseconds": 0.1})
+
+    (answered, other), _, _ = output()
+    assert list(answered) == list(other)
+    assert answered["timestamp"][:15] == other["timestamp"][:15] and answered["milliseconds"] >= 0
+    varying = {"location": "", "timestamp": "", "milliseconds": 0, "cold_start": None}
+    assert answered | varying == other | varying
+
+
+def test_an_answer_below_the_level_has_no_line(output):
+    Log(read_settings({"POWERTOOLS_LOG_LEVEL": "WARN"})).answered("POST /predict", 200, 0.0)
+
+    assert output()[2] == ""
+
+
 def test_each_line_is_written_once_whoever_else_listens(service, output):
     Log(read_settings({}))
 

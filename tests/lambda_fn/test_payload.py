@@ -248,6 +248,17 @@ def test_an_id_that_no_answer_could_repeat_is_refused(reader, row_id):
     assert faults(reader, body) == {"/instances/0/ID": "must be a string or a number"}
 
 
+@pytest.mark.parametrize("ids", [(), (0, 7, 249), (249,)])
+def test_many_rows_keep_their_order_and_their_ids(wide_reader, ids):
+    instances = [ROW_OF_EVERY_KIND | ({"ID": str(place)} if place in ids else {}) for place in range(250)]
+    instances[130] |= {"job": "baker", "city": "Graz", "rooms": 5}
+
+    typed, parsed = wide_reader.read(text(*instances)), wide_reader.read_parsed({"instances": instances})
+
+    assert rows_of(typed) == rows_of(parsed) and list(typed.ids) == list(parsed.ids)
+    assert [place for place, row_id in enumerate(typed.ids) if row_id is not UNSET] == list(ids)
+
+
 def test_an_id_that_is_given_twice_is_refused(reader):
     body = b'{"instances": [{"ID": "a", "age": 39, "ratio": 0.5, "ID": "b", "state": 2}]}'
 

@@ -182,7 +182,7 @@ CASES = [
         "HistGradientBoosting of texts and gaps",
         tables.credit,
         lambda: HistGradientBoostingClassifier(categorical_features="from_dtype", **HIST),
-        on_categories,
+        as_categories,
     ),
     Case(
         "HistGradientBoosting of five classes",
@@ -201,7 +201,8 @@ CASES = [
         "HistGradientBoosting, monotone, gaps",
         tables.cars_consumption,
         lambda: make_pipeline(
-            make_column_selector_numbers(), HistGradientBoostingRegressor(monotonic_cst=[-1, -1, -1, -1, 0, 1], **HIST)
+            ColumnTransformer([("numbers", "passthrough", NUMBERS)]),
+            HistGradientBoostingRegressor(monotonic_cst=[-1, -1, -1, -1, 0, 1], **HIST),
         ),
     ),
     Case(
@@ -220,13 +221,14 @@ CASES = [
         "XGBoost of texts and gaps",
         tables.credit_amount,
         lambda: xgboost.XGBRegressor(enable_categorical=True, **XGB),
-        on_categories,
+        as_categories,
     ),
     Case(
         "XGBoost, early stopping",
         tables.wide,
         lambda: xgboost.XGBClassifier(early_stopping_rounds=3, **XGB),
-        with_early_stopping,
+        fit=with_early_stopping,
+        with_reasons=False,
     ),
     Case("XGBoost, an amount", tables.diabetes, lambda: xgboost.XGBRegressor(**XGB)),
     Case("XGBoost, a count", tables.doctor_visits, lambda: xgboost.XGBRegressor(objective="count:poisson", **XGB)),

@@ -16,8 +16,9 @@ from ugly_tables import score_of, ugly_frame
 
 def _shipped(package, path):
     # By its place: importing these packages takes seconds, and their tables are plain files.
-    (place,) = find_spec(package).submodule_search_locations
-    return Path(place) / path
+    spec = find_spec(package)
+    assert spec and spec.submodule_search_locations, package
+    return Path(spec.submodule_search_locations[0]) / path
 
 
 def _statsmodels(path, **options):
