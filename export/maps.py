@@ -4,6 +4,8 @@ Each formula is scikit-learn's own, in its order of operations.
 """
 
 from collections.abc import Callable
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,10 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.utils.validation import check_array
 
 from export.columns import quietly, widths
-from export.graph import DOUBLE, INT64, Graph
+from export.graph import DOUBLE, FLOAT, INT64, Graph
 from export.trees.prepared import Codes, Gaps, Whole, Zeros
 
 Places = NDArray[np.int64]
@@ -238,12 +241,25 @@ def _zeros(on: _Map, step: Zeros, x: str) -> str:
 
 
 def _function(on: _Map, step: Any, x: str) -> str | None:
-    if step.func is None:
+    function = step.func
+    if isinstance(function, partial) and function.func is check_array:
         return x
+    if isinstance(function, methodcaller):
+        name, *arguments = function.__reduce__()[1]
+        kind = np.dtype(arguments[0]) if name == "astype" and arguments else None
+        return x if kind == np.float64 else _short(on, x) if kind == np.float32 else None
     try:
-        return _FUNCTIONS[step.func](on, x)
+        return _FUNCTIONS[function](on, x) if not step.kw_args else None
     except (KeyError, TypeError):
         return None
+
+
+def _same(on: _Map, x: str) -> str:
+    return x
+
+
+def _short(on: _Map, x: str) -> str:
+    return on.numbers(on.graph.cast(x, FLOAT, to=on.next()))
 
 
 def _node(kind: str) -> Callable[[_Map, str], str]:
@@ -251,6 +267,9 @@ def _node(kind: str) -> Callable[[_Map, str], str]:
 
 
 _FUNCTIONS: dict[Any, Callable[[_Map, str], str]] = {
+    **dict.fromkeys([None, np.asarray, np.positive, np.float64, check_array], _same),
+    np.float32: _short,
+    np.isnan: lambda on, x: on.numbers(on.add("IsNaN", x)),
     np.log: _node("Log"),
     np.exp: _node("Exp"),
     np.sqrt: _node("Sqrt"),

@@ -62,8 +62,10 @@ class Table:
             return pd.DataFrame(X.copy(), columns=self._names) if self._is_frame else X.copy()
         columns = [self._column(place, X[:, place], other_gap) for place in range(len(self.features))]
         if self._is_frame:
-            # By arrays, not by series, whose indices pandas would compare one by one.
-            frame = pd.DataFrame(dict(enumerate(column.array for column in columns)))
+            # By arrays, not by series, whose indices pandas would compare one by one; but it makes texts of an array of
+            # objects, and NaN of its None.
+            parts = [column if column.dtype.kind == "O" else column.array for column in columns]
+            frame = pd.DataFrame(dict(enumerate(parts)))
             frame.columns = pd.Index(self._names)
             return frame
         dtype = self._dtype if self._dtype is not None and self._dtype.kind == "O" else np.float64

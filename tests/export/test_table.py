@@ -86,3 +86,14 @@ def test_repeated_names_and_order_are_kept():
 def test_a_sample_of_other_width_is_refused():
     with pytest.raises(ValueError, match="2 columns, and the card 1"):
         Table([feature("x", "number")], np.zeros((1, 2)))
+
+
+def test_none_among_texts_stays_none():
+    frame = pd.DataFrame({"plan": pd.Series(["basic", None, "pro"], dtype=object), "age": [1.0, 2.0, 3.0]})
+    table = Table(
+        [feature("plan", "category", categories=("basic", "pro"), allows_missing=True), feature("age", "number")], frame
+    )
+
+    made = table.frame(np.array([[0.0, 1.0], [np.nan, 2.0]]))
+
+    assert made["plan"].tolist() == ["basic", None] and made["plan"].dtype == object
