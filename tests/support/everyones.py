@@ -7,7 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -40,7 +40,7 @@ class Exported(NamedTuple):
     fitted: object
     fresh: object
     path: Path
-    report: dict
+    report: dict[str, Any]
 
 
 def exported(case, folder):
@@ -125,7 +125,7 @@ def measured(case, folder):
         assert not case.refused
         predictions = asked(Api(open_service(found.path)), as_json(found.fresh))
         fitted, fresh = found.fitted, found.fresh
-        if not hasattr(fitted, "classes_"):
+        if not len(getattr(fitted, "classes_", ())):
             served, expected = np.array([one["value"] for one in predictions]), np.ravel(fitted.predict(fresh))
             labels = None
         else:

@@ -16,7 +16,9 @@ from ugly_tables import score_of, ugly_frame
 
 def _shipped(package, path):
     # By its place: importing these packages takes seconds, and their tables are plain files.
-    (place,) = find_spec(package).submodule_search_locations
+    found = find_spec(package)
+    assert found and found.submodule_search_locations, f"{package} is not installed: pip install -r requirements.txt"
+    (place,) = found.submodule_search_locations
     return Path(place) / path
 
 
