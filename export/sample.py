@@ -46,7 +46,7 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
         Naming a column that is missing, or saying what the model can't take.
     """
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(source.texts, str))
+        table = pd.read_csv(path, dtype=dict.fromkeys(_texts(source), str))
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise CardError(f"{path} can't be read as a CSV table: {error}") from error
     if target is not None and target not in table:
@@ -62,7 +62,7 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
             f"{path}: column {target!r} holds {sorted(map(str, y.dropna().unique()))[:10]}, and the model's classes "
             f"are {source.classes}"
         )
-    X = _as_taken(source, table[names], path)
+    X = _as_taken(source, _with_none(table[names], source), path)
     share = None
     if y is not None and source.task == "binary":
         share = float((y == source.classes[1]).mean())
@@ -83,6 +83,17 @@ def sample_of(example: pd.DataFrame, source: Source, path: Path) -> Sample:
 
 def _data(path: Path, digest: str, n_rows: int, share: float | None) -> Data:
     return Data(path.name, digest, n_rows, n_rows, 0, synthetic=False, positive_rate=share)
+
+
+def _texts(source: Source) -> list[str]:
+    return [name for name, known in source.categories.items() if any(isinstance(value, str) for value in known)]
+
+
+def _with_none(X: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Write gaps as None where the model was fitted so: scikit-learn tells it from NaN, and a CSV file doesn't."""
+    texts = [name for name in X if any(value is None for value in source.categories.get(name, ()))]
+    gaps = {name: [None if pd.isna(value) else value for value in X[name]] for name in texts}
+    return X.assign(**{name: pd.Series(values, X.index, dtype=object) for name, values in gaps.items()})
 
 
 def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:

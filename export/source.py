@@ -12,9 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.calibration import _CalibratedClassifier
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController
 
+from export.columns import positions
 from export.table import Table
 from export.trees.expression import Model
 from export.trees.read import read
@@ -74,18 +76,17 @@ class Source:
         names: Sequence[str] = self.names or getattr(self.fitted, "feature_names_", None) or ()
         return int(self.fitted.n_features_in_) or len(names)
 
-    @property
-    def texts(self) -> list[str]:
-        """Name the columns whose categories are texts, which may look like numbers: 01067, or 06 for June."""
-        found: list[str] = []
+    @cached_property
+    def categories(self) -> dict[str, list[Any]]:
+        """The values that its encoders know of columns, by name: a CSV file can't say of 06 whether it is a text."""
+        found = dict(_categories(self.fitted, self.names or []))
         for part in _parts(self.fitted):
-            names, categories = getattr(part, "feature_names_in_", ()), getattr(part, "categories_", ())
-            if len(names) == len(categories):
-                found += [
-                    str(name)
-                    for name, values in zip(names, categories, strict=True)
-                    if any(isinstance(value, str) for value in values)
-                ]
+            if isinstance(part, ColumnTransformer):
+                named = [str(name) for name in getattr(part, "feature_names_in_", range(part.n_features_in_))]
+                for _, inner, selected in part.transformers_:
+                    own = [named[place] for place in positions(part, selected)]
+                    for inside in _parts(inner):
+                        found |= dict(_categories(inside, own))
         return found
 
     def own(self, names: Sequence[str]) -> list[str]:
@@ -186,6 +187,12 @@ class Subject:
             return self.source.labels(self.table.frame(X))
         reached = scores >= decision.threshold if decision.rule == "at_least" else scores > decision.threshold
         return reached.astype(np.int64)
+
+
+def _categories(part: Any, names: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+    """Pair columns with the values that an encoder of just these knows."""
+    known = getattr(part, "categories_", ())
+    return zip(names, map(list, known), strict=True) if len(known) == len(names) else iter(())
 
 
 def _parts(fitted: Any) -> Iterator[Any]:

@@ -60,12 +60,11 @@ class Table:
         """
         if self._is_plain.all():
             return pd.DataFrame(X.copy(), columns=self._names) if self._is_frame else X.copy()
+        index = pd.RangeIndex(len(X))
         columns = [self._column(place, X[:, place], other_gap) for place in range(len(self.features))]
         if self._is_frame:
-            # By arrays, not by series, whose indices pandas would compare one by one; but it makes texts of an array of
-            # objects, and NaN of its None.
-            parts = [column if column.dtype.kind == "O" else column.array for column in columns]
-            frame = pd.DataFrame(dict(enumerate(parts)))
+            # Of one index, which pandas need not compare. Arrays in the place of series would lose None.
+            frame = pd.DataFrame({place: column.set_axis(index) for place, column in enumerate(columns)}, index=index)
             frame.columns = pd.Index(self._names)
             return frame
         dtype = self._dtype if self._dtype is not None and self._dtype.kind == "O" else np.float64

@@ -28,13 +28,14 @@ MINUTES = 10  # for one command; none should take half of it
 ACCOUNT = "needs an AWS account; tests/test_docs.py holds operations and options to the service's own"
 WHY_NOT = {
     r"aws .*|for queue in .*|\w+=\$\(aws .*|(output|resource)\(\) .*": ACCOUNT,
-    r"\w+=.*|sam deploy.*|curl --aws-sigv4 .*": ACCOUNT,
+    r"(?!BUILD=)\w+=.*|sam deploy.*|curl --aws-sigv4 .*": ACCOUNT,
     r"make build-NAME": "`sam build` runs it",
     r"make (test|lint|test-e2e|check-template)": "a step of .ci/run, or in one; this test is in one, too",
     r"make coverage": "`make test` once more",
     r"\.ci/run": "this is run by it",
     r"(\.venv/bin/)?pytest .*|(\.venv/bin/)?ruff .*|(\.venv/bin/)?mypy.*": "in `make test`, in whole",
     r"(\.venv/bin/)?pre-commit .*": "it calls `make lint`, and needs a git hook",
+    r"make \.venv/ready": "the environments of this copy are links, and ready",
     r"git .*": "changes what a checkout holds",
     r"python -m train\.compare( .*)?": "`make notebook` runs it",
     r"python -m benchmarks\.(billed|grid_search)": "takes an hour: it measures what the documents state",
@@ -49,8 +50,10 @@ HOW = {
     r"python -m export": "python -m export build/pipeline.joblib --out build/model.onnx",
     r"less (.*)": r"cat \1",
     ONE_TURN: ONE_TURN,
+    # A reader's own model, in a folder of its own.
+    r"\S+ docs/loans\.py \S+|\S+ -m export build/loans/.*|make package BUILD=\S+|BUILD=\S+ sam build": r"\g<0>",
     # Servers run until the next one, at a port of their own.
-    r"make serve": "make serve PORT={port}",
+    r"make serve( BUILD=\S+)?": r"make serve\1 PORT={port}",
     r"sam local start-api &": "sam local start-api --skip-pull-image --port {port}",
     r"sam local invoke (.*)": r"sam local invoke --skip-pull-image \1",
     r"curl http://127\.0\.0\.1:3000(.*)": r"curl --fail --silent --show-error http://127.0.0.1:{port}\1",
@@ -76,7 +79,7 @@ for offered in OFFERED:
         RUN_ONCE.setdefault(as_run(offered), offered)
 RUN = list(RUN_ONCE.values())
 # What acts on a model file, whichever it is.
-ON_ANY_MODEL = [*(text for text in RUN if re.match(r"make (package|queue-demo)|sam build", text)), ONE_TURN]
+ON_ANY_MODEL = [*(text for text in RUN if re.fullmatch(r"make (package|queue-demo)|sam build", text)), ONE_TURN]
 
 
 @pytest.mark.parametrize("text", OFFERED)

@@ -125,7 +125,7 @@ def measured(case, folder):
         assert not case.refused
         predictions = asked(Api(open_service(found.path)), as_json(found.fresh))
         fitted, fresh = found.fitted, found.fresh
-        if not hasattr(fitted, "classes_"):
+        if not len(getattr(fitted, "classes_", ())):
             served, expected = np.array([one["value"] for one in predictions]), np.ravel(fitted.predict(fresh))
             labels = None
         else:

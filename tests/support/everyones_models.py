@@ -455,7 +455,7 @@ CASES = [
     Case("Lasso", tables.diabetes, lambda: LassoCV(cv=3)),
     Case(
         "SGD, log loss",
-        tables.wine,
+        tables.cancer,
         lambda: make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0)),
     ),
     Case("Support vectors", tables.wine, lambda: make_pipeline(StandardScaler(), SVR())),
@@ -475,7 +475,9 @@ CASES = [
     Case(
         "MLP, an amount",
         tables.diabetes,
-        lambda: make_pipeline(StandardScaler(), MLPRegressor((16,), solver="lbfgs", max_iter=2000, random_state=0)),
+        lambda: make_pipeline(
+            StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), solver="lbfgs", max_iter=2000, random_state=0)
+        ),
         with_reasons=False,
     ),
     Case("GaussianNB", tables.iris, lambda: GaussianNB()),
@@ -492,7 +494,7 @@ CASES = [
         "RandomForest behind KNNImputer",
         tables.ugly_numbers,
         lambda: make_pipeline(KNNImputer(), RandomForestClassifier(**FOREST)),
-        with_reasons=False,
+        refused="SimpleImputer can be exported",
     ),
     Case(
         "Soft voting of unlike models",
@@ -525,5 +527,10 @@ CASES = [
         lambda: make_pipeline(FunctionTransformer(halved), RandomForestRegressor(**FOREST)),
         refused="function",
     ),
-    Case("Outliers", tables.diabetes, lambda: IsolationForest(10, random_state=0), refused="no fitted classifier"),
+    Case(
+        "Outliers",
+        tables.diabetes,
+        lambda: IsolationForest(n_estimators=10, random_state=0),
+        refused="no fitted classifier",
+    ),
 ]

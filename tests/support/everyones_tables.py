@@ -16,9 +16,10 @@ from ugly_tables import score_of, ugly_frame
 
 def _shipped(package, path):
     # By its place: importing these packages takes seconds, and their tables are plain files.
-    spec = find_spec(package)
-    assert spec and spec.submodule_search_locations, package
-    return Path(spec.submodule_search_locations[0]) / path
+    found = find_spec(package)
+    assert found and found.submodule_search_locations, f"{package} is not installed: pip install -r requirements.txt"
+    (place,) = found.submodule_search_locations
+    return Path(place) / path
 
 
 def _statsmodels(path, **options):
