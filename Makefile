@@ -75,7 +75,7 @@ serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, 
 .PHONY: queue-demo
 queue-demo: .venv/ready ## ten messages through queues and the packed function, no AWS account
 	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
-	@$(BIN)/python -m infra.queue_demo --code $(BUILD)/function
+	@$(BIN)/python -m infra.local.queue_demo --code $(BUILD)/function
 
 .PHONY: bench
 bench: .venv/ready ## the function and the model file against bare code, scikit-learn and, where installed, shap

@@ -7,27 +7,28 @@ ratios are to the ordinary way to serve an ONNX file, measured in the same run: 
 OpenBLAS, which comes with numpy, starts a pool of threads unless OPENBLAS_NUM_THREADS is 1; both are the floor.
 """
 
-import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 
 from benchmarks import cold_start, explain, ordinary
 from benchmarks.cold_start import Way
 from benchmarks.timing import interleaved
+from infra.command import Command, whole_number
+from infra.files import replace
 from infra.runtime import lambda_environment, runtime_packages
 from infra.template import read_function
 from lambda_fn.features import example_row
-from lambda_fn.model import Model, golden_rows
+from lambda_fn.model import Model, ModelError, golden_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENT = ROOT / "tests/events/http_api_v2.json"
@@ -42,14 +43,14 @@ class Ratio(NamedTuple):
     limit: float | None = None
     at_least: bool = False
 
-    def line(self):
+    def line(self) -> str:
         """Put it in words, and say where it is missed."""
         asked = "" if self.limit is None else f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
         missed = self.limit is not None and (self.value < self.limit if self.at_least else self.value > self.limit)
         return f"{self.name:62} {self.value:8.2f}  {asked}{'  MISSED' if missed else ''}".rstrip()
 
 
-def function_variables(function, *behind):
+def function_variables(function: Path, *behind: Path) -> dict[str, str]:
     """Return the variables of a packed function; packages that it does not hold may lie behind its own."""
     function = function.resolve()
     return {
@@ -66,7 +67,7 @@ class Warm(NamedTuple):
     variables: Mapping[str, str]
 
 
-def warm(ways, event, out, turns=5):
+def warm(ways: Mapping[str, Warm], event: Path, out: Path, turns: int = 5) -> dict[str, Any]:
     """Ask functions in turns, each time in a new process among the packages that its variables name.
 
     Returns
@@ -74,12 +75,12 @@ def warm(ways, event, out, turns=5):
     dict of str to dict
         By way, the medians of what its benchmark measures.
     """
-    told = {name: [] for name in ways}
+    told: dict[str, list[Any]] = {name: [] for name in ways}
     for _ in range(turns):
         for name, way in ways.items():
             subprocess.run(
                 [sys.executable, "-S", way.script, way.variables["MODEL_PATH"], event, out],
-                env=os.environ | way.variables | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**os.environ, **way.variables, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=subprocess.DEVNULL,
                 check=True,
             )
@@ -93,7 +94,7 @@ def warm(ways, event, out, turns=5):
     }
 
 
-def starts(function, event, pipeline, first):
+def starts(function: Path, event: Path, pipeline: Path, first: Path | None) -> dict[str, Way]:
     """Name the ways to start that are compared."""
     packed, floor = function_variables(function), {"PYTHONPATH": str(ordinary.packages())}
     places = {"model": packed["MODEL_PATH"], "event": str(event), "pipeline": str(pipeline)}
@@ -114,7 +115,7 @@ def starts(function, event, pipeline, first):
     return ways
 
 
-def in_this_process(pipeline_path, model_path):
+def in_this_process(pipeline_path: Path, model_path: Path) -> dict[str, dict[str, float]]:
     """Time scikit-learn and the file where everything is imported: the load, and one row."""
     import pandas as pd
 
@@ -122,12 +123,18 @@ def in_this_process(pipeline_path, model_path):
     row = golden_rows(model.card)
     row = row._replace(values=row.values[: len(model.card.features)], rows=1)
     frame = pd.DataFrame([list(row.values)], columns=[feature.name for feature in model.card.features])
-    load = {"scikit_learn": lambda: joblib.load(pipeline_path), "onnx": lambda: Model(model_path)}
-    one_row = {"scikit_learn": lambda: pipeline.predict_proba(frame), "onnx": lambda: model.score(row)}
+    load: dict[str, Callable[[], object]] = {
+        "scikit_learn": lambda: joblib.load(pipeline_path),
+        "onnx": lambda: Model(model_path),
+    }
+    one_row: dict[str, Callable[[], object]] = {
+        "scikit_learn": lambda: pipeline.predict_proba(frame),
+        "onnx": lambda: model.score(row),
+    }
     return {"load": interleaved(load, turns=20, calls=1), "one_row": interleaved(one_row, turns=20, calls=10)}
 
 
-def measure(build, turns, scratch):
+def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
     """Take all figures, in seconds and bytes."""
     function, model_path, pipeline_path = build / "function", build / "model.onnx", build / "pipeline.joblib"
     card = Model(model_path).card
@@ -161,7 +168,7 @@ def measure(build, turns, scratch):
     return figures
 
 
-def ratios(figures):
+def ratios(figures: Mapping[str, Any]) -> list[Ratio]:
     """Relate the figures to each other."""
     one, batch, cold, sizes = (
         figures["warm"]["one_row"],
@@ -204,22 +211,27 @@ def ratios(figures):
     ]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=Path, default=Path("build"))
-    parser.add_argument("--turns", type=int, default=11, help="how often each cold start is measured")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        figures = measure(options.build, options.turns, Path(scratch))
-    related = ratios(figures)
-    for ratio in related:
-        print(ratio.line())
-    figures["ratios"] = {ratio.name: ratio.value for ratio in related}
-    out = options.build / "bench.json"
-    temporary = out.with_name(out.name + ".tmp")
-    temporary.write_text(json.dumps(figures, indent=2) + "\n")
-    temporary.replace(out)
-    print(f"processor times, medians: {out}")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the function and its model file cost: print each figure beside what is asked of it."""
+    parser = Command(prog="python -m benchmarks", description=main.__doc__)
+    parser.add_argument("--build", type=Path, default=Path("build"), help="what make run left (default: %(default)s)")
+    parser.add_argument(
+        "--turns", type=whole_number(1, 1_000), default=11, help="how often each start is measured (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    with parser.one_line_errors():
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                figures = measure(options.build, options.turns, Path(scratch))
+        except ModelError as error:
+            parser.error(str(error))
+        related = ratios(figures)
+        for ratio in related:
+            print(ratio.line())
+        figures["ratios"] = {ratio.name: ratio.value for ratio in related}
+        out = options.build / "bench.json"
+        replace(out, json.dumps(figures, indent=2).encode() + b"\n")
+        print(f"processor times, medians: {out}")
 
 
 if __name__ == "__main__":

@@ -15,14 +15,21 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+from infra.command import Command, whole_number
 from infra.docker.base_image import ensure_image, image_name
-from infra.emulator import INVOKE_PATH
+from infra.files import replace
+from infra.local.emulator import INVOKE_PATH
 from infra.runtime import emulator_binary
-from infra.template import read_function
+from infra.template import Function, read_function
+
+Event = dict[str, Any]
+Events = Callable[[], Event]
 
 MEMORY = (256, 512)  # of the tables
 STARTS_MEMORY = (256, 512, 1769)  # of first answers
@@ -48,7 +55,7 @@ class InvocationError(RuntimeError):
 
 
 @contextmanager
-def container(function, code, memory, variables):
+def container(function: Function, code: Path, memory: int, variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Run a function's container; gives its id and address."""
     environment = {
         "_HANDLER": function.handler,
@@ -76,13 +83,13 @@ def container(function, code, memory, variables):
         run(["docker", "rm", "--force", identity])
 
 
-def run(command):
+def run(command: Sequence[str]) -> str:
     return subprocess.run(
         command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ).stdout.strip()
 
 
-def invoke(url, event):
+def invoke(url: str, event: Event) -> None:
     """Hand an event to a container, as soon as it listens."""
     request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json"})
     for _ in range(100):
@@ -101,7 +108,9 @@ def invoke(url, event):
         raise InvocationError(f"the function failed: {answer}")
 
 
-def measure(function, code, memory, event, repeats, variables):
+def measure(
+    function: Function, code: Path, memory: int, event: Event | Events, repeats: int, variables: Mapping[str, str]
+) -> dict[str, float]:
     """Return the first duration, the mean of the others (all in ms) and the log's bytes per invocation."""
     first, others, log = durations(function, code, memory, event, repeats, variables)
     lines = [line for line in log.splitlines() if line.startswith("{")]
@@ -115,14 +124,16 @@ def measure(function, code, memory, event, repeats, variables):
     }
 
 
-def durations(function, code, memory, event, repeats, variables):
+def durations(
+    function: Function, code: Path, memory: int, event: Event | Events, repeats: int, variables: Mapping[str, str]
+) -> tuple[float, list[float], str]:
     """Return the first duration in a new container and those of the repeats, in ms, and what was logged."""
     with container(function, code, memory, variables) as (identity, url):
         try:
             for _ in range(repeats + 1):
                 invoke(url, event() if callable(event) else event)
         except InvocationError as error:
-            raise SystemExit(f"{run(['docker', 'logs', identity])}\n{error}") from error
+            raise InvocationError(f"{error}; its log ends in {run(['docker', 'logs', identity])[-2000:]}") from error
         time.sleep(0.5)
         log = run(["docker", "logs", identity])
     first, *others = map(float, re.findall(r"\tDuration: ([\d.]+) ms", log))
@@ -130,14 +141,16 @@ def durations(function, code, memory, event, repeats, variables):
     return first, others, log
 
 
-def first_answers(codes, starts, queue, row):
+def first_answers(
+    codes: Mapping[str, Path], starts: int, queue: Mapping[str, str], row: Event
+) -> Iterator[tuple[str, int, dict[str, float]]]:
     """Start each version's functions in turns; yields case, memory and the medians of the first durations in ms."""
     for case, name, _, event, _ in cases(row):
         if case not in ("HTTP", "SQS, batches of 10"):
             continue
         variables = queue if name == "QueueScoreFunction" else {}
         for memory in STARTS_MEMORY:
-            firsts = {version: [] for version in codes}
+            firsts: dict[str, list[float]] = {version: [] for version in codes}
             for _ in range(starts):
                 for version, code in codes.items():
                     firsts[version].append(durations(read_function(name), code, memory, event, 0, variables)[0])
@@ -150,7 +163,7 @@ class ResultsQueue(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else head and body of an answer are 40 ms apart
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         """Take a batch of messages."""
         entries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Entries"]
         time.sleep(SQS_SECONDS)
@@ -162,12 +175,12 @@ class ResultsQueue(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
 @contextmanager
-def results_queue(host):
+def results_queue(host: str) -> Iterator[dict[str, str]]:
     """Run a results queue; gives the function's variables."""
     with ThreadingHTTPServer((host, 0), ResultsQueue) as server:
         threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
@@ -176,12 +189,12 @@ def results_queue(host):
         server.shutdown()
 
 
-def messages(count, row):
+def messages(count: int, row: Event) -> Events:
     """Return a function that makes batches, with ids as SQS gives them: the results queue drops those that repeat."""
     numbers = iter(range(10**9))
     record = json.loads(SQS_EVENT.read_text())["Records"][0] | {"body": json.dumps({"instances": [row]})}
 
-    def event():
+    def event() -> Event:
         now = str(int(time.time() * 1e3))
         times = {"SentTimestamp": now, "ApproximateFirstReceiveTimestamp": now}
         attributes = record["attributes"] | times
@@ -192,7 +205,7 @@ def messages(count, row):
     return event
 
 
-def cases(row):
+def cases(row: Event) -> list[tuple[str, str, int, Event | Events, int]]:
     """Each case: its name, function, rows in an invocation, event, repeats."""
     items = [{name: str(value) for name, value in row.items()} for _ in range(100)]
     one = json.loads(HTTP_EVENT.read_text())
@@ -206,7 +219,7 @@ def cases(row):
     ]
 
 
-def around(case):
+def around(case: str) -> float:
     """Dollars per million rows for what is neither Lambda nor logs."""
     if case.startswith("HTTP"):
         return MILLION["http"]
@@ -217,7 +230,7 @@ def around(case):
     return (MILLION["transition"] + MILLION["express"] + 1e6 * 0.1 * 64 / 1024 * EXPRESS_GB_SECOND) / 100
 
 
-def cost(case, rows, memory, measured, architecture):
+def cost(case: str, rows: int, memory: int, measured: Mapping[str, float], architecture: str) -> dict[str, float]:
     """Dollars per million rows, in parts."""
     invocations = 1e6 / rows
     parts = {
@@ -229,18 +242,32 @@ def cost(case, rows, memory, measured, architecture):
     return parts | {"sum": sum(parts.values())}
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.billed", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what Lambda would bill, in containers with Lambda's memory and processor share."""
+    parser = Command(prog="python -m benchmarks.billed", description=main.__doc__)
     parser.add_argument("--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s)")
     parser.add_argument("--before", type=Path, help="the unpacked package of another version")
-    parser.add_argument("--starts", type=int, default=5, help="of each function, for first answers (%(default)s)")
+    parser.add_argument(
+        "--starts", type=whole_number(1, 1_000), default=5, help="of each function, for first answers (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/billed.json"), help="(%(default)s)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    with parser.one_line_errors():
+        if not (options.code / "lambda_fn").is_dir():
+            raise ValueError(f"no package {options.code}: make package makes it")
+        try:
+            measure_all(options)
+        except InvocationError as error:  # the function's fault, not the input's
+            parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Print the tables, and write what was measured."""
     print(ensure_image())
     (network,) = json.loads(run(["docker", "network", "inspect", "bridge"]))[0]["IPAM"]["Config"]
     host = network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1"
     row = json.loads(ROW.read_text())["instances"][0]
-    results = []
+    results: list[dict[str, Any]] = []
     print("\n| case | MB | first, ms | mean of the others | median | billed | log, bytes |")
     print("|---|---|---|---|---|---|---|")
     codes = {"now": options.code} | ({"before": options.before} if options.before else {})
@@ -265,7 +292,7 @@ def main():
             parts = cost(result["case"], result["rows"], result["memory"], result, architecture)
             dollars = " | ".join(f"{value:.3f}" for value in parts.values())
             print(f"| {result['case']} | {result['memory']} | {architecture} | {dollars} |")
-    options.out.write_text(json.dumps({"cases": results, "first_answers": firsts}, indent=1) + "\n")
+    replace(options.out, json.dumps({"cases": results, "first_answers": firsts}, indent=1).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -51,10 +51,13 @@ try:
     with open("/proc/self/status") as file:
         peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", file.read())[1]) * 1024
 except FileNotFoundError:  # only Linux tells a process's own peak
-    peak = None
+    peak = 0
 wall = time.monotonic() - float(os.environ["STARTED"])
-print('{"processor": %r, "wall": %r, "peak": %s}' % (time.process_time(), wall, peak or "null"), file=sys.stderr)
+print('{"processor": %r, "wall": %r, "peak": %d}' % (time.process_time(), wall, peak), file=sys.stderr)
 """
+
+
+Figures = dict[str, float]
 
 
 class Way(NamedTuple):
@@ -64,36 +67,33 @@ class Way(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-def first_answers(ways, turns):
+def first_answers(ways: Mapping[str, Way], turns: int) -> dict[str, Figures]:
     """Start each way in turns, after a first time that fills the system's file cache.
 
     Returns
     -------
     dict of str to dict
-        Medians of ``processor`` and ``wall`` in seconds, and of ``peak`` in bytes (None where the system doesn't tell).
+        Medians of ``processor`` and ``wall`` in seconds, and of ``peak`` in bytes (0 where the system doesn't tell).
     """
-    measured = {name: [] for name in ways}
+    measured: dict[str, list[Figures]] = {name: [] for name in ways}
     for turn in range(turns + 1):
         for name, way in ways.items():
             told = _start(name, way)
             if turn:
                 measured[name].append(told)
     return {
-        name: {
-            figure: None if runs[0][figure] is None else median(run[figure] for run in runs)
-            for figure in ("processor", "wall", "peak")
-        }
-        for name, runs in measured.items()
+        name: {figure: median(run[figure] for run in runs) for figure in runs[0]} for name, runs in measured.items()
     }
 
 
-def _start(name, way):
+def _start(name: str, way: Way) -> Figures:
     # -P: this folder's modules are not the package's.
     options = ["-P", "-S"] if "PYTHONPATH" in way.variables else []
     inherited = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
     inherited |= {"PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1", "STARTED": str(time.monotonic())}
     command = [sys.executable, *options, "-c", way.program + _TELL]
-    ran = subprocess.run(command, env=inherited | way.variables, capture_output=True, text=True)
+    ran = subprocess.run(command, env={**inherited, **way.variables}, capture_output=True, text=True)
     if ran.returncode:
         raise RuntimeError(f"{name} failed:\n{ran.stderr}")
-    return json.loads(ran.stderr.splitlines()[-1])
+    figures: Figures = json.loads(ran.stderr.splitlines()[-1])
+    return figures

@@ -1,7 +1,9 @@
 """Time what reasons cost: a plain row with and without them in the file, and an explained row against shap."""
 
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
@@ -10,14 +12,16 @@ from sklearn.pipeline import Pipeline
 from benchmarks.timing import interleaved
 from export.__main__ import without_reasons
 from export.exporter import export
-from lambda_fn.card import decode_card
+from lambda_fn.card import ModelCard, decode_card
 from lambda_fn.features import Matrix
 from lambda_fn.model import Model, golden_rows
+
+Figures = Mapping[str, Mapping[str, float]]
 
 MADE_UP_ROWS = 1_000  # the file was proved on many more when it was made
 
 
-def measure(model_path, pipeline_path, card_path):
+def measure(model_path: Path, pipeline_path: Path, card_path: Path) -> Figures | None:
     """Time a row in seconds, and weigh what reasons add to the file in bytes; None where the file gives none."""
     model, pipeline = Model(model_path), joblib.load(pipeline_path)
     if not model.card.families:
@@ -31,20 +35,20 @@ def measure(model_path, pipeline_path, card_path):
         path.write_bytes(content)
         bare = Model(path)
     assert bare.score(row).score.data.tolist() == model.score(row).score.data.tolist()
-    plain = {"plain": lambda: model.score(row), "without": lambda: bare.score(row)}
-    explained = {"explained": lambda: model.score(row, explain=True)} | shap_explainers(pipeline, model.card, row)
+    plain: dict[str, Callable[[], object]] = {"plain": lambda: model.score(row), "without": lambda: bare.score(row)}
+    explained = {"explained": lambda: model.score(row, explain=True), **shap_explainers(pipeline, model.card, row)}
     return {
         "seconds": interleaved(plain, turns=100, calls=50) | interleaved(explained, turns=20, calls=10),
         "bytes": {"with": model_path.stat().st_size, "without": len(content)},
     }
 
 
-def ratios(figures):
+def ratios(figures: Figures | None) -> list[tuple[str, float, float | None, bool]]:
     """Relate the figures: name, ratio, limit (None where nothing is asked), whether at least."""
     if figures is None:
         return []
     seconds, size = figures["seconds"], figures["bytes"]
-    rows = [
+    rows: list[tuple[str, float, float | None, bool]] = [
         ("plain row, file with / without reasons", seconds["plain"] / seconds["without"], 2, False),
         ("one explained row, milliseconds", seconds["explained"] * 1e3, 1, False),
         ("file with / without reasons", size["with"] / size["without"], 1.1, False),
@@ -60,7 +64,7 @@ def ratios(figures):
     ]
 
 
-def shap_explainers(pipeline, card, row):
+def shap_explainers(pipeline: Any, card: ModelCard, row: Matrix) -> dict[str, Callable[[], object]]:
     """Give shap's ways to the same, from a raw row on, where shap is installed and takes such a model."""
     try:
         import shap
@@ -69,7 +73,7 @@ def shap_explainers(pipeline, card, row):
     if not (isinstance(pipeline, Pipeline) and hasattr(pipeline[-1], "estimators_")):
         return {}
 
-    def scaled(values):
+    def scaled(values: Sequence[float | None]) -> Any:
         frame = pd.DataFrame([list(values)], columns=[feature.name for feature in card.features])
         return pipeline[:-1].transform(frame)
 

@@ -11,15 +11,18 @@ import json
 import os
 import resource
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 
+from infra.command import Command, jobs
+from infra.files import replace
 from train import features as credit
 from train.dataset.tidy import load, split
-from train.files import replace
 from train.model.candidates import NOTEBOOK_GRID, SEED
 from train.model.pipeline import build_pipeline
 from train.model.search import choose, search
@@ -28,7 +31,10 @@ from train.model.search import choose, search
 SHARE = {**NOTEBOOK_GRID, "min_samples_leaf": [10], "min_samples_split": [2, 5, 10], "n_estimators": [100]}
 
 
-def timed(run):
+Result = TypeVar("Result")
+
+
+def timed(run: Callable[[], Result]) -> tuple[Result, dict[str, float]]:
     start, used = time.perf_counter(), processor_seconds()
     result = run()
     seconds = time.perf_counter() - start
@@ -36,19 +42,26 @@ def timed(run):
     return result, {"seconds": seconds, "processor_seconds": processor_seconds() - used}
 
 
-def processor_seconds():
+def processor_seconds() -> float:
     """Of this process and its workers: what a busy machine doesn't lengthen."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time the exact search against `GridSearchCV` on a share of the notebook's grid, then on the whole of it alone."""
+    parser = Command(prog="python -m benchmarks.grid_search", description=main.__doc__)
+    parser.add_argument("--jobs", type=jobs, default=2)
     parser.add_argument("--whole", action="store_true", help="search the whole grid too: 45,000 trees")
     parser.add_argument("--cache", type=Path, help="folder that keeps the whole grid's scores")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
+    with parser.one_line_errors():
+        measure(options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Search, print what it took, and write it where ``--out`` says."""
     dataset = load(os.environ.get("CREDIT_DATA", "auto"))
     print(dataset)
     rows, _ = split(dataset.frame)
@@ -60,7 +73,7 @@ def main(arguments=None):
     plain = GridSearchCV(pipeline, named, scoring="roc_auc", cv=folds, refit=False, n_jobs=options.jobs)
     _, plain_time = timed(lambda: plain.fit(X, y))
     shared, shared_time = timed(lambda: search(pipeline, SHARE, X, y, folds, options.jobs))
-    figures = {
+    figures: dict[str, Any] = {
         "rows": len(X),
         "jobs": options.jobs,
         "share": {

@@ -8,9 +8,11 @@ with standard output, where the function logs and writes its metrics, unbuffered
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,21 +21,24 @@ from timing import interleaved
 
 from lambda_fn import http_api
 
+Event = dict[str, Any]
+
 BATCH = 1_000
 
 
 class Bare:
     """What the ordinary way does at least: decode with a type, make the array, run the model, encode; no checks."""
 
-    def __init__(self, path, names):
+    def __init__(self, path: str, names: Sequence[str]) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         # Features may have any name, which a field of Python may not.
         fields = {f"f{column}": name for column, name in enumerate(names)}
-        row = msgspec.defstruct("Row", [(field, float) for field in fields], rename=fields, gc=False)
+        row: Any = msgspec.defstruct("Row", [(field, float) for field in fields], rename=fields, gc=False)
         prediction = msgspec.defstruct("Prediction", [("probability", float), ("label", int)])
-        self._decode = msgspec.json.Decoder(msgspec.defstruct("Payload", [("instances", list[row])])).decode
+        payload: Any = msgspec.defstruct("Payload", [("instances", list[row])])
+        self._decode = msgspec.json.Decoder(payload).decode
         self._encode = msgspec.json.Encoder().encode
         self._prediction, self._width = prediction, len(names)
         features, *rest = self._session.get_inputs()
@@ -41,7 +46,7 @@ class Bare:
         self._switch = {declared.name: np.array(False) for declared in rest}
         self.gives_reasons = "explain" in self._switch
 
-    def answer(self, event):
+    def answer(self, event: Event) -> Event:
         """Answer as plainly as can be."""
         instances = self._decode(event["body"]).instances
         values = chain.from_iterable(map(msgspec.structs.astuple, instances))
@@ -51,9 +56,9 @@ class Bare:
         return {"statusCode": 200, "body": self._encode({"predictions": predictions}).decode()}
 
 
-def main():
-    model, event_path, out = sys.argv[1:]
-    event = json.loads(Path(event_path).read_text())
+def main(arguments: Sequence[str] | None = None) -> None:
+    model, event_path, out = sys.argv[1:] if arguments is None else arguments
+    event: Event = json.loads(Path(event_path).read_text())
     context = SimpleNamespace(
         aws_request_id="6f1d1a5c-6e5b-4d3a-9d55-0c3a3e3a1d2b",
         memory_limit_in_mb="1769",  # one whole processor
@@ -62,18 +67,18 @@ def main():
     (row,) = json.loads(event["body"])["instances"]
     bare = Bare(model, list(row))
 
-    def handler(event):
-        answer = http_api.handler(event, context)
+    def handler(event: Event) -> Event:
+        answer: Event = http_api.handler(event, context)
         assert answer["statusCode"] == 200, answer["body"]
         return answer
 
-    def ask(rows, **options):
+    def ask(rows: int, **options: bool) -> Event:
         return event | {"body": json.dumps({"instances": [row] * rows, **options})}
 
     one, many, explained = ask(1), ask(BATCH), ask(1, explain=True)
     theirs, ours = (json.loads(score(many)["body"])["predictions"] for score in (bare.answer, handler))
     assert [p["probability"] for p in theirs] == [p["probability"] for p in ours]
-    one_row = {"handler": lambda: handler(one), "bare": lambda: bare.answer(one)}
+    one_row: dict[str, Callable[[], object]] = {"handler": lambda: handler(one), "bare": lambda: bare.answer(one)}
     if bare.gives_reasons:
         one_row["explained"] = lambda: handler(explained)
     batch = {"handler": lambda: handler(many), "bare": lambda: bare.answer(many)}

@@ -5,32 +5,35 @@
 A model that the proof refuses has no file, and the table says why.
 """
 
-import argparse
 import io
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 import warnings
 from array import array
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-# Before onnxruntime, as in export.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import joblib
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from export.exporter import export
-from export.sample import read_sample
+from infra.command import Command
+from infra.files import replace
 from lambda_fn.card import decode_card
 from lambda_fn.features import Matrix
 from lambda_fn.model import Model
-from train.files import replace
 from train.model.candidates import BY_NAME, style
+
+Row = dict[str, Any]
+Floats = NDArray[np.float64]
 
 MARKERS = dict(zip((*BY_NAME, "ensemble"), "DoXs^vP<>", strict=True))
 QUICK_ROWS, QUICK_EXPLAINED = 2_000, 50  # an explained row is scored 256 times
@@ -39,42 +42,40 @@ SINGLE_ROWS = 200
 BATCH_ROWS = 1_000
 
 
-def export_model(folder, sample):
+def export_model(folder: Path, sample: Path) -> tuple[Row | None, str | None]:
     """Export one model by the command; return the proof, or one line that says why there is no file."""
     target = folder / "model.onnx"
     target.unlink(missing_ok=True)
     card = decode_card((folder / "card.json").read_bytes())
-    rows, _ = read_sample(sample, [feature.name for feature in card.features], None)
+    rows = pd.read_csv(sample)[[feature.name for feature in card.features]]
     try:
         with warnings.catch_warnings():
             # skl2onnx asks a support vector machine for attributes that scikit-learn will drop.
             warnings.simplefilter("ignore", FutureWarning)
             # What the proof refuses it mostly refuses soon; a hundred thousand rows by a slow graph take minutes.
-            export(
-                joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_EXPLAINED].to_numpy(np.float64), QUICK_ROWS
-            )
+            export(joblib.load(folder / "pipeline.joblib"), card, rows[:QUICK_EXPLAINED], QUICK_ROWS)
     except Exception as error:  # whatever a converter raises is its reason
         return None, str(error).splitlines()[0]
     arguments = map(str, (folder / "pipeline.joblib", "--sample", sample, "--out", target))
     ran = subprocess.run([sys.executable, "-m", "export", *arguments], capture_output=True, text=True)
     if ran.returncode:
         told = ran.stderr.strip().splitlines() or [f"export ended with status {ran.returncode}"]
-        return None, told[-1].removeprefix("export: no model written: ")
+        return None, told[-1].removeprefix("python -m export: ")
     return json.loads((folder / "parity.json").read_text()), None
 
 
-def matrix_of(X):
+def matrix_of(X: Floats) -> Matrix:
     return Matrix(array("d", X.ravel().tolist()), len(X))
 
 
-def microseconds(model, rows):
+def microseconds(model: Model, rows: Sequence[Matrix]) -> float:
     start = time.perf_counter()
     for row in rows:
         model.score(row)
     return (time.perf_counter() - start) / sum(matrix.rows for matrix in rows) * 1e6
 
 
-def measure(files, X):
+def measure(files: Mapping[str, Path], X: Floats) -> dict[str, Row]:
     """Time models in turns, so that a busy moment falls on all of them; medians of the turns."""
     models = {name: Model(path) for name, path in files.items()}
     single = [matrix_of(X[i : i + 1]) for i in range(SINGLE_ROWS)]
@@ -93,7 +94,7 @@ def measure(files, X):
     }
 
 
-def front(rows):
+def front(rows: Sequence[Row]) -> list[str]:
     """Names of the models that no other beats in cross-validated AUC, file size and latency at once."""
     points = {
         row["name"]: (-row["cross_validated_roc_auc"], row["file_bytes"], row["row_microseconds"]) for row in rows
@@ -107,7 +108,7 @@ def front(rows):
     ]
 
 
-def markdown(rows):
+def markdown(rows: Sequence[Row]) -> str:
     served, refused = [row for row in rows if row["proof"]], [row for row in rows if not row["proof"]]
     best = front(served)
     lines = [
@@ -132,7 +133,7 @@ def markdown(rows):
     return "\n".join(lines).rstrip() + "\n"
 
 
-def figure(rows, note):
+def figure(rows: Sequence[Row], note: str) -> bytes:
     drawing = Figure(figsize=(10, 5), layout="constrained")
     panels = drawing.subplots(1, 2, sharey=True)
     scales = (
@@ -172,10 +173,17 @@ def figure(rows, note):
     return content.getvalue()
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export and prove every model that train.compare left, and measure what serving it takes."""
+    parser = Command(prog="python -m benchmarks.models", description=main.__doc__)
     parser.add_argument("--build", type=Path, default=Path("build"), help="folder that train.compare wrote")
-    build = parser.parse_args(arguments).build
+    options = parser.parse_args(arguments)
+    with parser.one_line_errors():
+        compare_served(options.build)
+
+
+def compare_served(build: Path) -> None:
+    """Print and write the comparison, one table and one figure."""
     compared = json.loads((build / "compare" / "models.json").read_text())
     rows = compared["models"]
     sample = build / "compare" / "tidy.csv"
@@ -189,7 +197,7 @@ def main(arguments=None):
         )
     files = {row["name"]: build / "compare" / row["name"] / "model.onnx" for row in rows if row["proof"]}
     card = Model(next(iter(files.values()))).card
-    X, _ = read_sample(sample, [feature.name for feature in card.features], None)
+    X = pd.read_csv(sample)[[feature.name for feature in card.features]]
     figures = measure(files, X.to_numpy(np.float64))
     rows = [row | figures.get(row["name"], {}) for row in rows]
     note = "\nSynthetic data: no real client" if compared["data"]["synthetic"] else ""

@@ -38,19 +38,19 @@ main(["--model", "model.onnx", "--out", out])
 """
 
 
-def packages():
+def packages() -> Path:
     """Return a folder of onnxruntime's Python package, numpy and msgspec: what the ordinary way imports."""
     needed = [pinned(name, ROOT / "lambda_fn/requirements.txt") for name in ("onnxruntime", "msgspec")]
     needed.append(pinned("numpy", ROOT / "requirements.txt"))
 
-    def build(directory):
+    def build(directory: Path) -> None:
         pip_install(directory, "--no-deps", *needed)
         compile_package(directory, str(directory))
 
     return cached("-".join(["ordinary", f"python{PYTHON_VERSION}", *needed]).replace("==", "-"), build)
 
 
-def first_version(tidy):
+def first_version(tidy: Path) -> Path | None:
     """Return the first version's build folder, or None, having said why, where it can't be had.
 
     Parameters
@@ -64,7 +64,7 @@ def first_version(tidy):
         print(f"the first version is not compared with: {reason}", file=sys.stderr)
         return None
 
-    def build(directory):
+    def build(directory: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(directory, filter="data")
         subprocess.run([sys.executable, "-c", _PACK, tidy.resolve(), "build"], cwd=directory, check=True)

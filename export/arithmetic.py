@@ -9,12 +9,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from export import calibration, tree_ensemble
-from export.graph import DOUBLE, INT64, Graph
+from export import calibration, fallback, kernels, tree_ensemble
+from export.columns import quietly
+from export.graph import DOUBLE, FLOAT, INT64, Graph
 from export.refusal import NotFoldable
 from export.splits import Bins
+from export.steps import Steps
 from export.trees.ensemble import Ensemble, Link, Trees
-from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed, members
+from export.trees.expression import (
+    Calibrated,
+    Columns,
+    Expression,
+    Linear,
+    Mean,
+    Member,
+    Other,
+    Placed,
+    Prepared,
+    members,
+)
 
 
 class Arithmetic:
@@ -26,14 +39,20 @@ class Arithmetic:
     rows : str
         The graph's value of the rows to score, [R, F].
     expression : Expression
-        Its members' ensembles are on the raw columns and, behind them, on the numbers of their `Bins`.
+        Its members' ensembles are on the raw columns and, behind them, on the numbers of their `Bins`; or on columns
+        that are `Prepared`, where they could not be folded.
+    steps : Steps or None
+        Writes what prepares columns; None where nothing does.
     """
 
-    def __init__(self, graph: Graph, rows: str, expression: Expression) -> None:
+    def __init__(self, graph: Graph, rows: str, expression: Expression, steps: Steps | None = None) -> None:
+        self._steps = steps
         self._graph, self._rows = graph, rows
         self._number = {id(member.ensemble): number for number, member in enumerate(members(expression))}
         self._count = 0
         self._written: dict[tuple[int, int | None], str] = {}
+        self._prepared: dict[tuple[int, ...], str] = {}
+        self._rounded: dict[str, str] = {}
 
     def write(self, expression: Expression, place: int | None = None) -> str:
         """Write what an expression gives, [R, K]; or, where ``place`` is given, that one of its columns, [R, 1]."""
@@ -80,6 +99,10 @@ class Arithmetic:
                 return self._placed(self.write(part), places, n_classes)
             case Linear():
                 return self._linear(expression)
+            case Prepared():
+                return self._columns_of(expression)
+            case Other():
+                return self._other(expression)
         raise NotFoldable(f"{type(expression).__name__} has no nodes")
 
     def _raw(self, member: Member, place: int | None) -> str:
@@ -145,12 +168,22 @@ class Arithmetic:
         """Give the columns that a member's trees see: the rows, and the numbers of intervals behind them."""
         if not member.steps:
             return self._rows
+        if isinstance(member.steps[0], Prepared):
+            columns = self.write(member.steps[0])
+            return columns if member.ensemble.casts_to == "float64" else self._short(columns)
         bins: tuple[Bins, ...] = member.steps
         name = tree_ensemble.name_of_bins(self._number[id(member.ensemble)])
         node = tree_ensemble.bins_node(bins, self._rows, name)
         node.name = name
         self._graph.nodes.append(node)
         return self._graph.add("Concat", self._rows, name, to=f"{name}_behind", axis=1)
+
+    def _short(self, columns: str) -> str:
+        """Round columns as the trees' own library rounds what it is given: to float32."""
+        if columns not in self._rounded:
+            short = self._graph.cast(columns, FLOAT, to=f"{columns}_short")
+            self._rounded[columns] = self._graph.cast(short, DOUBLE, to=f"{columns}_rounded")
+        return self._rounded[columns]
 
     def _linked(self, member: Member, place: int | None) -> str:
         ensemble = member.ensemble
@@ -257,6 +290,30 @@ class Arithmetic:
         second = self._link(expression.link, f"{name}_sum")
         is_pair = expression.link in (Link.LOGISTIC_PAIR, Link.POSITIVE_PAIR)
         return self._pair(second, None) if is_pair else second
+
+    def _columns_of(self, expression: Prepared) -> str:
+        assert self._steps is not None
+        key = tuple(map(id, expression.steps))
+        if key not in self._prepared:
+            self._prepared[key] = self._steps.write(expression.steps)
+        return self._prepared[key]
+
+    def _other(self, expression: Other) -> str:
+        """Write a model by its own nodes, or by skl2onnx's."""
+        assert self._steps is not None
+        model, name = expression.estimator, self._name("model")
+        try:
+            x = self.write(expression.of)
+        except NotFoldable as reason:
+            raise NotFoldable(f"{expression.of.because}, and {reason}") from reason
+        if kernels.reads(model, expression.gives):
+            return kernels.write(self._graph, model, x, name)
+        X = self._steps.tried(expression.of.steps)
+        try:
+            part = fallback.convert(model, X, quietly(expression.ask, X), expression.gives)
+        except NotFoldable as reason:
+            raise NotFoldable(f"{expression.of.because}, and {reason}") from reason
+        return fallback.inline(self._graph, part, x, name)
 
     def _gather(self, value: str, places: Sequence[int]) -> str:
         name = self._name("columns")

@@ -367,7 +367,8 @@ class Asked:
                 self.domains[place] = replace(domain, low=low, high=high)
 
     def _two_gaps(self) -> tuple[int, ...]:
-        lacking = [place for place, domain in enumerate(self.domains) if domain.may_lack]
+        both = self.table.has_two_gaps
+        lacking = [place for place, domain in enumerate(self.domains) if domain.may_lack and both[place]]
         different = []
         for place in lacking:
             row = self._reference[None, :].copy()

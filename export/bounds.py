@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.calibration import LEAST_PROBABILITY, stretched
+from export.refusal import NotFoldable
 from export.trees.ensemble import Ensemble, Link, Trees
 from export.trees.expression import Calibrated, Columns, Expression, Linear, Mean, Member, Placed
 
@@ -34,12 +35,15 @@ def bound(expression: Expression) -> float:
         case Calibrated(of=part, calibrators=calibrators):
             error = bound(part)
             return max(stretched(one, error) for one in calibrators) + _LAST_PLACES * _UNIT["float64"]
-        case Linear(of=parts, coefficients=coefficients):
-            return (
-                float(np.abs(coefficients).max(axis=0).sum() * max(map(bound, parts))) + _LAST_PLACES * _UNIT["float64"]
-            )
+        case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
+            factor = float(np.abs(coefficients).sum(axis=1).max())
+            largest = factor * max(map(_largest, parts)) + float(np.abs(intercept).max())
+            unit = _LAST_PLACES * _UNIT["float64"]
+            return _through(link, factor * max(map(bound, parts)) + unit * max(1.0, largest), largest, unit)
         case Columns(of=part) | Placed(of=part):
             return bound(part)
+        case _:
+            raise NotFoldable(f"there is no bound for what is {type(expression).__name__.lower()}")
 
 
 def is_exact(expression: Expression) -> bool:
@@ -63,11 +67,20 @@ def _of_sum(ensemble: Ensemble) -> float:
     return gamma * (size / max(len(trees.root), 1) if ensemble.aggregation == "mean" else size)
 
 
+def rounding(ensemble: Ensemble) -> float:
+    """Bound the difference of an ensemble's raw sums; through ``exp``, it is one in parts of the score."""
+    return _of_sum(ensemble) * abs(ensemble.steepness) + _LAST_PLACES * _UNIT[ensemble.sums_in]
+
+
 def _through_link(ensemble: Ensemble, error: float) -> float:
     unit = _LAST_PLACES * _UNIT[ensemble.sums_in]
-    largest = float(largest_leaves(ensemble.trees).sum() + np.abs(ensemble.base).max(initial=0.0)) * ensemble.steepness
-    error *= abs(ensemble.steepness)
-    match ensemble.link:
+    steepness = abs(ensemble.steepness)
+    return _through(ensemble.link, error * steepness, _largest_sum(ensemble) * steepness, unit)
+
+
+def _through(link: Link, error: float, largest: float, unit: float) -> float:
+    """Stretch the error of sums, of which none is larger than ``largest``, by a link."""
+    match link:
         case Link.IDENTITY | Link.POSITIVE_PAIR:
             return error
         case Link.LOGISTIC | Link.LOGISTIC_PAIR:
@@ -78,6 +91,43 @@ def _through_link(ensemble: Ensemble, error: float) -> float:
             return 2 * largest * (error + unit * largest)
         case _:
             return error + unit
+
+
+def _largest_sum(ensemble: Ensemble) -> float:
+    size = float(largest_leaves(ensemble.trees).sum())
+    size = size / max(len(ensemble.trees.root), 1) if ensemble.aggregation == "mean" else size
+    return size + float(np.abs(ensemble.base).max(initial=0.0))
+
+
+def _largest(expression: Expression) -> float:
+    """Bound the size of any score of an expression."""
+    match expression:
+        case Member(ensemble=ensemble, gives=gives):
+            largest = _largest_sum(ensemble)
+            if gives == "raw":
+                return largest
+            return _size_through(ensemble.link, largest * abs(ensemble.steepness))
+        case Mean(of=parts):
+            return max(map(_largest, parts))
+        case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
+            factor = float(np.abs(coefficients).sum(axis=1).max())
+            return _size_through(link, factor * max(map(_largest, parts)) + float(np.abs(intercept).max()))
+        case Columns(of=part) | Placed(of=part):
+            return _largest(part)
+    return 1.0
+
+
+def _size_through(link: Link, largest: float) -> float:
+    match link:
+        case Link.IDENTITY:
+            return largest
+        case Link.EXP | Link.EXPM1:
+            return float(np.exp(min(largest, 700.0)))
+        case Link.SIGNED_SQUARE | Link.SQUARE:
+            return largest**2
+        case Link.LOG1P_EXP:
+            return largest + 1.0
+    return 1.0
 
 
 def largest_leaves(trees: Trees) -> NDArray[np.float64]:

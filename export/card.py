@@ -5,7 +5,7 @@ it is asked for values beyond the sample's, for gaps and for unknown categories,
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,14 +18,13 @@ from export.refusal import NotFoldable
 from export.sample import Sample
 from export.source import Source
 from export.table import Table
-from export.trees.expression import members
+from export.trees.expression import members, prepared
 from lambda_fn.card import (
     FORMAT_VERSION,
     MAX_FAMILIES,
     Card,
     CardError,
     Class,
-    Code,
     Decision,
     Family,
     Feature,
@@ -41,6 +40,8 @@ _LARGEST_WHOLE = 2.0**53
 # A list of codes or categories that is longer is no list to choose from.
 _MOST_CATEGORIES = 1_000
 _RANKING_ROWS = 200
+# How many widths of the training range a card's limits leave on each side, where nothing is proved beyond rows.
+_WIDTHS = 10
 _DECILES = np.linspace(0.1, 0.9, 9)
 _DIGITS = 9
 
@@ -72,7 +73,7 @@ def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool =
     if not len(X):
         raise CardError("the sample holds no rows that the model takes")
     features = tuple(_feature(X[column]) for column in X)
-    widest = _within_trees(source, _widest(source, features, X), X)
+    widest = _within_proof(source, _widest(source, features, X), X)
     reference = _reference(source, sample, widest)
     card = Card(
         format_version=FORMAT_VERSION,
@@ -193,25 +194,53 @@ def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, .
 
 def _widest(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
     """Widen features to what the model takes beside the sample's values."""
-    sample = tensor(features, X)
+    row = tensor(features, X)[0]
     open_features = tuple(_open(feature) for feature in features)
     table = Table(open_features, X if source.names is not None else X.to_numpy())
-    row = sample[0]
 
-    def takes(*changes: tuple[int, float]) -> bool:
-        changed = row.copy()
-        for place, value in changes:
-            changed[place] = value
+    def taken(rows: NDArray[np.float64], alike: bool = False) -> NDArray[np.bool_]:
+        """Tell which rows the model takes: all of them at once, or by halves where it refuses some.
+
+        Of rows that are ``alike``, all count as refused where the first and the last are.
+        """
         try:
-            return bool(np.isfinite(source.scores(table.frame(changed[None]))).all())
+            scores = source.scores(table.frame(rows))
         except Exception:  # whatever a model raises for a row that it can't take
-            return False
+            if len(rows) == 1 or (alike and not taken(rows[:1])[0] and not taken(rows[-1:])[0]):
+                return np.zeros(len(rows), bool)
+            return np.concatenate([taken(half, alike) for half in np.array_split(rows, 2)])
+        return np.asarray(np.isfinite(scores.reshape(len(rows), -1)).all(axis=1))
 
-    wide = [_widened(feature, place, takes) for place, feature in enumerate(features)]
+    def changed(values: Mapping[int, float]) -> NDArray[np.float64]:
+        """Give the row with one other value at each of some places, a row for each."""
+        rows = np.repeat(row[None, :], len(values), axis=0)
+        rows[np.arange(len(values)), list(values)] = list(values.values())
+        return rows
+
+    gaps = taken(changed(dict.fromkeys(range(len(features)), np.nan)))
+    wide = [
+        msgspec.structs.replace(feature, allows_missing=bool(gap)) for feature, gap in zip(features, gaps, strict=True)
+    ]
+    if texts := [place for place, feature in enumerate(features) if feature.kind == "category"]:
+        for place, unknown in zip(texts, taken(changed(dict.fromkeys(texts, -1.0))).tolist(), strict=True):
+            wide[place] = msgspec.structs.replace(wide[place], allows_unknown=unknown, minimum=-1.0 if unknown else 0.0)
+    for side, sign in (("maximum", 1.0), ("minimum", -1.0)):
+        left = {place for place, feature in enumerate(features) if feature.kind in ("integer", "number")}
+        for limit in _LADDER:
+            values = {place: sign * _at_most(features[place], limit) for place in sorted(left)}
+            values = {place: x for place, x in values.items() if sign * x > sign * getattr(features[place], side)}
+            answers = taken(changed(values), alike=True).tolist() if values else []
+            for place, is_taken in zip(values, answers, strict=True):
+                if is_taken:
+                    wide[place] = msgspec.structs.replace(wide[place], **{side: values[place]})
+                    left.remove(place)
     # What each column takes alone may be too much together, for sums.
     for limit in _LADDER:
-        numbers = [place for place, feature in enumerate(wide) if feature.kind == "number"]
-        if all(takes(*((place, getattr(wide[place], side)) for place in numbers)) for side in ("minimum", "maximum")):
+        ends = np.repeat(row[None, :], 2, axis=0)
+        for place, feature in enumerate(wide):
+            if feature.kind == "number":
+                ends[:, place] = feature.minimum, feature.maximum
+        if taken(ends).all():
             break
         wide = [_within(feature, limit) if feature.kind == "number" else feature for feature in wide]
     return tuple(wide)
@@ -228,21 +257,38 @@ def _within(feature: Feature, limit: float) -> Feature:
     )
 
 
-def _within_trees(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
-    """Narrow limits to where the model's trees can be proved: XGBoost takes numbers that are infinite to its trees."""
-    try:
-        ensembles = list(members(source.model.expression))
-        table = Table(features, X if source.names is not None else X.to_numpy())
-        asked = ask(ensembles, table)
-    except NotFoldable:
-        return features
+def _within_proof(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
+    """Narrow limits to where the model can be proved.
+
+    XGBoost takes numbers that are infinite to its trees. Of what is not folded into trees rows alone bear witness, and
+    there are none far from the sample.
+    """
+    expression = source.model.expression
+    asked = ask(list(members(expression)), Table(features, X if source.names is not None else X.to_numpy()))
     for taken in asked:
+        if isinstance(taken, NotFoldable):
+            continue
         ends = [domain.values(np.array([domain.low, domain.high])) for domain in taken.domains]
         features = tuple(
-            _between(feature, *pair) if feature.kind == "number" else feature
+            _between(feature, *pair) if feature.kind in ("number", "integer") else feature
             for feature, pair in zip(features, ends, strict=True)
         )
+    if any(prepared(expression)) or any(isinstance(taken, NotFoldable) for taken in asked):
+        return tuple(_near_sample(feature) for feature in features)
     return features
+
+
+def _near_sample(feature: Feature) -> Feature:
+    """Narrow the limits of numbers to some widths of their training range, on both sides."""
+    if feature.kind not in ("number", "integer"):
+        return feature
+    low, high = feature.training_minimum, feature.training_maximum
+    reach = _WIDTHS * ((high - low) or max(1.0, abs(high)))
+    ends = np.array([low - reach, high + reach])
+    low, high = [np.ceil(ends[0]), np.floor(ends[1])] if feature.kind == "integer" else map(rounded, ends.tolist())
+    return msgspec.structs.replace(
+        feature, minimum=max(feature.minimum, float(low)), maximum=min(feature.maximum, float(high))
+    )
 
 
 def _between(feature: Feature, low: float, high: float) -> Feature:
@@ -256,24 +302,8 @@ def _between(feature: Feature, low: float, high: float) -> Feature:
     )
 
 
-def _widened(feature: Feature, place: int, takes: Callable[..., bool]) -> Feature:
-    changes: dict[str, Any] = {"allows_missing": takes((place, np.nan))}
-    if feature.kind == "category":
-        changes["allows_unknown"] = takes((place, -1.0))
-        changes["minimum"] = -1.0 if changes["allows_unknown"] else 0.0
-    elif feature.kind in ("integer", "number"):
-        low, high = feature.training_minimum, feature.training_maximum
-        largest = _LARGEST_WHOLE if feature.kind == "integer" else np.inf
-        ladder = [min(limit, largest) for limit in _LADDER]
-        changes["maximum"] = next((x for x in ladder if x > high and takes((place, x))), high)
-        changes["minimum"] = next((-x for x in ladder if -x < low and takes((place, -x))), low)
-    return msgspec.structs.replace(feature, **changes)
-
-
-def as_codes(feature: Feature, values: NDArray[np.float64]) -> Feature:
-    """Make a feature of whole numbers one of codes: those of some values."""
-    codes = tuple(Code(int(value), str(int(value))) for value in np.unique(values[~np.isnan(values)]))
-    return msgspec.structs.replace(feature, kind="code", codes=codes)
+def _at_most(feature: Feature, limit: float) -> float:
+    return min(limit, _LARGEST_WHOLE) if feature.kind == "integer" else limit
 
 
 def _decision(source: Source) -> Decision | None:
@@ -325,10 +355,11 @@ def with_families(card: Card, source: Source, X: pd.DataFrame) -> Card:
     names = [feature.name for feature in card.features]
     for group in (_itself, _without_number, _prefix):
         family = {name: group(name) for name in names}
-        if len(set(family.values())) <= MAX_FAMILIES and (group is not _prefix or len(set(family.values())) > 1):
+        if len(set(family.values())) <= MAX_FAMILIES and (group is _itself or len(set(family.values())) > 1):
             break
     else:
-        family = {name: _without_number(name) for name in names}
+        group = _itself if len(set(map(_without_number, names))) == 1 else _without_number
+        family = {name: group(name) for name in names}
         weight = _importance(card, source, X)
         total: dict[str, float] = {}
         for name, moved in zip(names, weight, strict=True):

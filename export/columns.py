@@ -208,7 +208,7 @@ class Reader:
                 return every, None
             return np.repeat(every, step.n_bins_), step.bin_edges_
         if kind in (OneHotEncoder, OrdinalEncoder, TargetEncoder):
-            return np.repeat(every, _widths(step)), [_numbers_among(values) for values in step.categories_]
+            return np.repeat(every, widths(step)), [_numbers_among(values) for values in step.categories_]
         if isinstance(step, SelectorMixin) and kind.__module__.startswith("sklearn."):
             return every[step.get_support()], None
         if kind in (Codes, Gaps, Whole, Zeros):
@@ -236,7 +236,7 @@ def _numbers_among(values: Any) -> list[float]:
     return [value for value in found if not np.isnan(value)]
 
 
-def _widths(encoder: Any) -> list[int]:
+def widths(encoder: Any) -> list[int]:
     """Count the columns that an encoder makes of each of its input columns."""
     n_categories = [len(categories) for categories in encoder.categories_]
     if type(encoder) is OrdinalEncoder:

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 from export.arithmetic import Arithmetic
 from export.explain import Explanation
 from export.graph import BOOL, DOUBLE, INT64, IR_VERSION, ML_OPSET, OPSET, Graph
 from export.limits import check_values
+from export.refusal import NotFoldable
+from export.steps import Steps
+from export.table import Table
 from export.trees.expression import Expression
 from lambda_fn.card import Card, missing_as_nan
 
@@ -32,7 +36,13 @@ class Cut:
     falls: bool = False
 
 
-def convert(expression: Expression, card: Card, cut: Cut | None = None) -> onnx.ModelProto:
+def convert(
+    expression: Expression,
+    card: Card,
+    cut: Cut | None = None,
+    table: Table | None = None,
+    sample: NDArray[np.float64] | None = None,
+) -> onnx.ModelProto:
     """Build the graph of a model file, without its metadata.
 
     Parameters
@@ -44,6 +54,10 @@ def convert(expression: Expression, card: Card, cut: Cut | None = None) -> onnx.
     cut : Cut, optional
         How two classes are told apart. Without it, and of more classes, the label is that of the largest score, the
         first of equal ones.
+    table : Table, optional
+        Makes the model's own input, for what was not folded.
+    sample : ndarray of float64, optional
+        Rows to try converted parts on.
 
     Returns
     -------
@@ -53,7 +67,9 @@ def convert(expression: Expression, card: Card, cut: Cut | None = None) -> onnx.
     graph, explanation = Graph(), _explanation(card)
     if explanation:
         explanation.mix(graph)
-    arithmetic = Arithmetic(graph, "rows" if explanation else "features", expression)
+    rows = "rows" if explanation else "features"
+    steps = None if table is None or sample is None else Steps(graph, rows, table, sample)
+    arithmetic = Arithmetic(graph, rows, expression, steps)
     scores = arithmetic.write(expression, 1 if cut else None)
     output = _SCORES[card.task]
     n_scores = len(card.target.classes) if card.task == "multiclass" else 1
@@ -84,10 +100,9 @@ _SCORES = {"binary": "probability", "multiclass": "probabilities", "regression":
 
 def _keep(graph: Graph, kept: Mapping[str, tuple[str, int]]) -> None:
     """Give a model's values their output's name and shape: [N, K], or [N] of a single column."""
-    graph.constant("flat", np.array([-1]))
     for to, (value, width) in kept.items():
         if width == 1:
-            graph.add("Reshape", value, "flat", to=to)
+            graph.add("Reshape", value, graph.constant(f"shape_of_{to}", np.array([-1])), to=to)
         else:
             graph.add("Identity", value, to=to)
 
@@ -111,7 +126,14 @@ def _model(graph: Graph, card: Card, n_scores: int) -> onnx.ModelProto:
         outputs.append(value("contributions", DOUBLE, ["N", n_families]))
         outputs.append(value("foremost", INT64, ["N", n_families]))
     outputs += [value(name, BOOL, ["N", n_features]) for name in ("out_of_range", "illegal")]
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    # The trees that skl2onnx writes are of an older version than `TreeEnsemble`.
+    kinds = {node.op_type for node in graph.nodes}
+    is_old = bool(kinds & {"TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+    if is_old and "TreeEnsemble" in kinds:
+        raise NotFoldable("its trees are partly read, and partly left to skl2onnx, whose operators do not go together")
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 3 if is_old else ML_OPSET)]
+    others = sorted({node.domain for node in graph.nodes} - {"", "ai.onnx.ml"})
+    opsets += [helper.make_opsetid(domain, 1) for domain in others]
     return helper.make_model(
         helper.make_graph(graph.nodes, "model", inputs, outputs, graph.constants),
         opset_imports=opsets,

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from export import proof, witness
-from export.bounds import bound, is_exact
+from export.bounds import bound, is_exact, rounding
 from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
@@ -40,9 +40,7 @@ TOLERANCE = 1e-12
 FLOAT32_TOLERANCE = 1e-6
 
 
-def export(
-    fitted: Any, card: Card, sample: Any = None, made_up: int = witness.MADE_UP_ROWS
-) -> tuple[bytes, dict[str, Any]]:
+def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = None) -> tuple[bytes, dict[str, Any]]:
     """Convert a fitted model, prove the result, and put the card into it.
 
     Parameters
@@ -53,8 +51,8 @@ def export(
         What is known of it.
     sample : DataFrame or ndarray, optional
         Rows to bear witness beside the made-up ones, as the model takes them: columns in the card's order.
-    made_up : int
-        How many made-up rows bear witness.
+    made_up : int, optional
+        How many made-up rows bear witness; `witness.MADE_UP_ROWS` unless told.
 
     Returns
     -------
@@ -68,7 +66,7 @@ def export(
     CardError
         Where card and model don't fit together.
     NotFoldable
-        Where the model is not made of trees on single columns.
+        Where the model holds what has no conversion.
     """
     source = Source(fitted)
     _check(source, card)
@@ -77,15 +75,21 @@ def export(
     folded = fold(source.model, subject.table)
     _check_limits(card, folded)
     cut = _cut(folded.model, card)
-    graph = convert(folded.model.expression, card, cut)
+    n_rows = witness.MADE_UP_ROWS if made_up is None else made_up
+    rows = witness.made_up_rows(card, folded.domains, folded.edges(), n_rows)
+    witnesses = {"made up": rows} | ({"sample": tensor(card.features, frame)} if len(frame) else {})
+    # Of the made-up rows, those in the training range.
+    tried = witnesses.get("sample", rows[::4])
+    graph = convert(folded.model.expression, card, cut, subject.table, tried)
     onnx.checker.check_model(graph, full_check=True)
     served = Served(graph.SerializeToString(deterministic=True), card)
-    report: dict[str, Any] = {"method": "exact"} | _prove(folded, graph)
+    report = _prove(folded, graph)
 
-    tolerance = FLOAT32_TOLERANCE if folded.sums_in_float32 else TOLERANCE
-    rows = witness.made_up_rows(card, folded.domains, folded.edges(), made_up)
-    witnesses = {"made up": rows} | ({"sample": tensor(card.features, frame)} if len(frame) else {})
-    report["witnesses"] = {name: witness.compare(subject, served, X, tolerance, name) for name, X in witnesses.items()}
+    tolerance = _tolerance(folded)
+    report["witnesses"] = {
+        name: witness.compare(subject, served, X, tolerance, name, is_exact=not folded.not_folded)
+        for name, X in witnesses.items()
+    }
     if card.families:
         explained = witnesses.get("sample", rows)
         report["reasons"] = witness.compare_reasons(subject, served, explained, tolerance)
@@ -100,7 +104,7 @@ def export(
 def _check(source: Source, card: Card) -> None:
     """Refuse a card that isn't this model's."""
     names = [feature.name for feature in card.features]
-    fitted = source.names if source.names is not None else names
+    fitted = source.own(names)
     if names != fitted or len(names) != source.n_features:
         raise CardError(f"the card's features {names} are not those that the model was fitted with: {fitted}")
     classes = [one.value for one in card.target.classes]
@@ -110,7 +114,7 @@ def _check(source: Source, card: Card) -> None:
 
 def _check_limits(card: Card, folded: Folded) -> None:
     """Refuse a card that allows what the model refuses."""
-    for asked in folded.asked:
+    for asked in filter(None, folded.asked):
         for feature, takes in zip(card.features, asked.domains, strict=True):
             allowed = domain_of(feature)
             if takes.may_lack != allowed.may_lack:
@@ -128,7 +132,7 @@ def _check_limits(card: Card, folded: Folded) -> None:
 
 def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
     """Give the sample, or a table of numbers without rows, as a frame with the card's names."""
-    names = source.names if source.names is not None else [feature.name for feature in card.features]
+    names = source.own([feature.name for feature in card.features])
     if sample is None:
         return pd.DataFrame(np.empty((0, len(names))), columns=names)
     return sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(sample, columns=names)
@@ -144,16 +148,26 @@ def _cut(model: Model, card: Card) -> Cut | None:
 
 
 def _prove(folded: Folded, graph: onnx.ModelProto) -> dict[str, Any]:
+    """Prove the splits of all that was folded; where something was not, rows alone bear witness for the scores."""
     proofs = [
         proof.prove(number, member, asked, graph)
         for number, (member, asked) in enumerate(zip(folded.fitted, folded.asked, strict=True))
+        if asked is not None
     ]
     counts: dict[str, int] = {}
     for one in proofs:
         for name, count in one["splits_by_feature"].items():
             counts[name] = counts.get(name, 0) + count
     sums = {name: sum(one[name] for one in proofs) for name in ("trees", "splits", "leaves")}
-    return sums | {"splits_by_feature": counts, "bound": bound(folded.model.expression)}
+    if folded.not_folded:
+        return {"method": "sampled", "not_folded_because": "; ".join(folded.not_folded)} | sums
+    return {"method": "exact"} | sums | {"splits_by_feature": counts, "bound": bound(folded.model.expression)}
+
+
+def _tolerance(folded: Folded) -> float:
+    """Tell by how much of the largest score witnesses may differ: the more float32 numbers a model adds, the more."""
+    in_float32 = [member.ensemble for member in folded.fitted if member.ensemble.sums_in == "float32"]
+    return max([FLOAT32_TOLERANCE, *map(rounding, in_float32)]) if in_float32 or folded.not_folded else TOLERANCE
 
 
 def _band(folded: Folded, cut: Cut | None, report: dict[str, Any]) -> float:
@@ -164,6 +178,8 @@ def _band(folded: Folded, cut: Cut | None, report: dict[str, Any]) -> float:
     """
     if folded.model.decision is None:
         return 0.0
+    if folded.not_folded:
+        return float(max(one["max_difference"] for one in report["witnesses"].values()))
     decided = cut.of if cut else folded.model.expression
     return 0.0 if is_exact(decided) else float(report["bound"])
 
@@ -196,6 +212,7 @@ def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> Model
             rows=sum(one["rows"] for one in witnesses),
             max_difference=max(one["max_difference"] for one in witnesses),
             labels_differing=sum(one["labels_differing"] for one in witnesses),
+            reason=report.get("not_folded_because", ""),
         ),
         golden=golden,
     )

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 # onnxruntime has run TreeEnsemble since 1.21; opset 21 and IR 10 are as old as that.
 OPSET, ML_OPSET, IR_VERSION = 21, 5, 10
-DOUBLE, INT64, BOOL = TensorProto.DOUBLE, TensorProto.INT64, TensorProto.BOOL
+DOUBLE, FLOAT, INT64, BOOL = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
 class Graph:

@@ -1,6 +1,22 @@
-"""Read a fitted model from what people keep one in."""
+"""Read a fitted model from what people keep one in.
 
+    .skops                  skops, which runs nothing: preferred
+    .json, .ubj             XGBoost's own files
+    .txt                    LightGBM's own
+    a directory             an MLflow model
+    anything else           joblib, pickle or cloudpickle, which run whatever the file holds: trust it first
+
+A library that only some of these need is imported when one of them is read.
+"""
+
+import bz2
+import gzip
+import lzma
+import re
 import warnings
+import zlib
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +24,88 @@ import joblib
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
+from export import boosters, mlflow_model
 from lambda_fn.card import CardError
+
+# Whose classes a skops file may name beside those that skops knows by itself.
+_TRUSTED = ("sklearn.", "xgboost.", "lightgbm.", "numpy.", "scipy.", "builtins.")
+_WRITTEN_BY = re.compile(rb"_sklearn_version.{1,8}?(\d+\.\d+[.0-9a-z]*)", re.DOTALL)
 
 
 def load(path: Path) -> Any:
-    """Read a fitted model written by joblib, pickle or cloudpickle. Whatever such a file holds is run: trust it first.
+    """Read a fitted model.
 
     Raises
     ------
     CardError
-        Where the file can't be read by these versions of its libraries.
+        Where the file can't be read by these versions of its libraries, or by none.
     """
+    if mlflow_model.is_one(path):
+        flavour, path = mlflow_model.file_of(path)
+        reader = _FLAVOURS.get(flavour, _pickled)
+        reader = _READERS.get(path.suffix, reader) if flavour == "sklearn" else reader
+    else:
+        reader = _READERS.get(path.suffix, _pickled)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
-            fitted = joblib.load(path)
-    except OSError:
+        fitted = reader(path)
+    except (OSError, CardError):
         raise
-    except InconsistentVersionWarning as warning:
-        raise CardError(_other_version(path, warning)) from warning
-    except Exception as error:  # a damaged pickle, or a foreign one, can raise anything
-        raise CardError(f"{path} can't be read by joblib: {type(error).__name__}: {error}") from error
-    return _without_idle_steps(fitted)
+    except ModuleNotFoundError as error:
+        raise CardError(f"{path} needs the package {error.name!r}, which is not installed: pip install it") from error
+    except Exception as error:  # a damaged file, or a foreign one, can raise anything
+        told = f"{type(error).__name__}: {error}"
+        raise CardError(f"{path} can't be read by {_NAMES[reader]}: {told}{_written_by(path)}") from error
+    return _without_idle_steps(boosters.as_estimator(fitted))
+
+
+def _pickled(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        try:
+            return joblib.load(path)
+        except InconsistentVersionWarning as warning:
+            raise CardError(_other_version(path, warning)) from warning
+
+
+def _skops(path: Path) -> Any:
+    io = import_module("skops.io")
+    unknown = [name for name in io.get_untrusted_types(file=path) if not name.startswith(_TRUSTED)]
+    if unknown:
+        raise CardError(
+            f"{path} holds types that are not known to be safe: {', '.join(unknown)}; where you trust them, read it "
+            "with skops yourself and write it with joblib"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        try:
+            return io.load(path, trusted=io.get_untrusted_types(file=path))
+        except InconsistentVersionWarning as warning:
+            raise CardError(_other_version(path, warning)) from warning
+
+
+def _xgboost(path: Path) -> Any:
+    booster = import_module("xgboost").Booster()
+    booster.load_model(str(path))
+    return booster
+
+
+def _lightgbm(path: Path) -> Any:
+    return import_module("lightgbm").Booster(model_file=str(path))
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".skops": _skops,
+    ".json": _xgboost,
+    ".ubj": _xgboost,
+    ".txt": _lightgbm,
+}
+_FLAVOURS: dict[str, Callable[[Path], Any]] = {"xgboost": _xgboost, "lightgbm": _lightgbm}
+_NAMES: dict[Callable[[Path], Any], str] = {
+    _pickled: "joblib",
+    _skops: "skops",
+    _xgboost: "XGBoost",
+    _lightgbm: "LightGBM",
+}
 
 
 def _other_version(path: Path, warning: InconsistentVersionWarning) -> str:
@@ -38,6 +114,20 @@ def _other_version(path: Path, warning: InconsistentVersionWarning) -> str:
         f"{path} was written by scikit-learn {wrote}, and this is {reads}: what is read may decide otherwise than "
         f"what was fitted. Export where scikit-learn=={wrote} is installed, or fit the model again here"
     )
+
+
+def _written_by(path: Path) -> str:
+    """Tell which scikit-learn wrote a pickle that can't be read, as far as its bytes say so."""
+    content = path.read_bytes()
+    for unpacked in (bytes, zlib.decompress, gzip.decompress, bz2.decompress, lzma.decompress):
+        try:
+            found = _WRITTEN_BY.search(unpacked(content))
+        except (OSError, EOFError, zlib.error, lzma.LZMAError):
+            continue
+        if found:
+            wrote = found[1].decode()
+            return f". It was written by scikit-learn {wrote}: export where scikit-learn=={wrote} is installed"
+    return ""
 
 
 def _without_idle_steps(fitted: Any) -> Any:

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from export.source import Source
@@ -47,12 +46,12 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
         Naming a column that is missing, or saying what the model can't take.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(source.texts, str))
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise CardError(f"{path} can't be read as a CSV table: {error}") from error
     if target is not None and target not in table:
         raise CardError(f"{path} has no column {target!r}; its columns are {list(table.columns)}")
-    names = source.names if source.names is not None else [name for name in table if name != target]
+    names = source.own([name for name in table if name != target])
     if missing := [name for name in names if name not in table]:
         raise CardError(f"{path} lacks the columns {missing}, which the model was fitted with")
     if len(names) != source.n_features:
@@ -67,16 +66,23 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
     share = None
     if y is not None and source.task == "binary":
         share = float((y == source.classes[1]).mean())
-    data = Data(
-        source=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        rows=len(table),
-        training_rows=len(table),
-        test_rows=0,
-        synthetic=False,
-        positive_rate=share,
-    )
-    return Sample(X, y, data)
+    return Sample(X, y, _data(path, hashlib.sha256(path.read_bytes()).hexdigest(), len(table), share))
+
+
+def sample_of(example: pd.DataFrame, source: Source, path: Path) -> Sample:
+    """Take an input example for a sample; ``path`` is where it comes from."""
+    if example.shape[1] != source.n_features:
+        raise CardError(f"{path}: the input example has {example.shape[1]} columns, and the model {source.n_features}")
+    names = source.names if source.names is not None else list(example.columns)
+    if missing := [name for name in names if name not in example]:
+        raise CardError(f"{path}: the input example lacks the columns {missing}, which the model was fitted with")
+    X = _as_taken(source, example[names], path).rename(columns=str)
+    digest = hashlib.sha256(example.to_json().encode()).hexdigest()
+    return Sample(X, None, _data(path, digest, len(example), None))
+
+
+def _data(path: Path, digest: str, n_rows: int, share: float | None) -> Data:
+    return Data(path.name, digest, n_rows, n_rows, 0, synthetic=False, positive_rate=share)
 
 
 def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -92,9 +98,3 @@ def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
         else:
             return X.astype(dict(frame.dtypes)) if len(reasons) else X
     raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
-
-
-def no_rows(source: Source, n_features: int) -> pd.DataFrame:
-    """Give a table of numbers without rows, for a model that comes with a card alone."""
-    names = source.names if source.names is not None else list(range(n_features))
-    return pd.DataFrame(np.empty((0, n_features)), columns=names)

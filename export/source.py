@@ -1,7 +1,8 @@
 """The fitted model that is exported: what it is made of, and what it says of rows, which a file must say too."""
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,8 @@ import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import is_regressor
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.calibration import _CalibratedClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController
 
@@ -47,23 +49,53 @@ class Source:
     def __init__(self, fitted: Any) -> None:
         self.fitted = fitted
         self.classes = _plain(getattr(fitted, "classes_", ()))
-        names = getattr(fitted, "feature_names_in_", None)
-        self.names = None if names is None else [str(name) for name in names]
+        self.names = _names(fitted)
         if self.classes:
             predicts = hasattr(fitted, "predict_proba")
         else:
             predicts = hasattr(fitted, "__sklearn_tags__") and is_regressor(fitted)
         if not predicts or not hasattr(fitted, "n_features_in_"):
+            without = (
+                f"the {self.kind} has no predict_proba: CalibratedClassifierCV(FrozenEstimator(model)).fit(X, y) gives "
+                "it probabilities, and can be exported; "
+                if self.classes
+                else ""
+            )
             raise CardError(
-                f"a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted regressor "
-                "(alone, or as the last step of a Pipeline)"
+                f"{without}a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted "
+                "regressor (alone, or as the last step of a Pipeline)"
             )
         self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
 
     @property
     def n_features(self) -> int:
         """Number of columns that it takes."""
-        return int(self.fitted.n_features_in_)
+        # CatBoost forgets the number when it is written to a file.
+        return int(self.fitted.n_features_in_) or len(self.fitted.feature_names_)
+
+    @property
+    def texts(self) -> list[str]:
+        """Name the columns whose categories are texts, which may look like numbers: 01067, or 06 for June."""
+        found: list[str] = []
+        for part in _parts(self.fitted):
+            names, categories = getattr(part, "feature_names_in_", ()), getattr(part, "categories_", ())
+            if len(names) == len(categories):
+                found += [
+                    str(name)
+                    for name, values in zip(names, categories, strict=True)
+                    if any(isinstance(value, str) for value in values)
+                ]
+        return found
+
+    def own(self, names: Sequence[str]) -> list[str]:
+        """Name its columns as a table does; one that the table lacks has the model's own name for it.
+
+        LightGBM keeps names with a line in the place of each space.
+        """
+        if self.names is None:
+            return list(names)
+        kept = {re.sub(r"\s", "_", name): name for name in names} | {name: name for name in names}
+        return [kept.get(name, name) for name in self.names]
 
     @property
     def kind(self) -> str:
@@ -98,12 +130,12 @@ class Source:
 
     @cached_property
     def model(self) -> Model:
-        """What the model computes, over trees behind transformers.
+        """What the model computes, over trees and others behind transformers.
 
         Raises
         ------
         NotFoldable
-            Where it holds anything but trees.
+            Where it holds what can't be read.
         """
         return read(self.fitted)
 
@@ -153,6 +185,26 @@ class Subject:
             return self.source.labels(self.table.frame(X))
         reached = scores >= decision.threshold if decision.rule == "at_least" else scores > decision.threshold
         return reached.astype(np.int64)
+
+
+def _parts(fitted: Any) -> Iterator[Any]:
+    """Walk a fitted model and the fitted parts that it holds, transformers among them."""
+    if isinstance(fitted, dict):
+        fitted = list(fitted.values())
+    if isinstance(fitted, (list, tuple)):
+        for one in fitted:
+            yield from _parts(one)
+    elif isinstance(fitted, (BaseEstimator, _CalibratedClassifier)):
+        yield fitted
+        yield from _parts(vars(fitted))
+
+
+def _names(fitted: Any) -> list[str] | None:
+    """Give the names of the frame's columns that a model was fitted on."""
+    names = getattr(fitted, "feature_names_in_", None)
+    if names is None and (own := getattr(fitted, "feature_names_", None)):  # CatBoost's; of arrays, "0", "1", ...
+        names = None if list(own) == [str(place) for place in range(len(own))] else own
+    return None if names is None else [str(name) for name in names]
 
 
 def _plain(labels: Any) -> list[Any]:

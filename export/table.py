@@ -35,6 +35,12 @@ class Table:
         self._types = [frame.iloc[:, place].dtype for place in range(len(self._names))]
         self._gaps = [_gap_of(frame.iloc[:, place]) for place in range(len(self._names))]
         self._values = [_values_of(frame.iloc[:, place], feature) for place, feature in enumerate(self.features)]
+        self._is_plain = np.array([_is_plain(*pair) for pair in zip(self._values, self._types, strict=True)], bool)
+
+    @property
+    def has_two_gaps(self) -> NDArray[np.bool_]:
+        """Tell which columns may hold a gap as None or as NaN: those of objects."""
+        return np.array([dtype.kind == "O" for dtype in self._types], bool)
 
     def frame(self, X: NDArray[np.float64], other_gap: bool = False) -> Any:
         """Turn tensor rows into the model's input.
@@ -52,9 +58,12 @@ class Table:
         DataFrame or ndarray
             As the sample is.
         """
+        if self._is_plain.all():
+            return pd.DataFrame(X.copy(), columns=self._names) if self._is_frame else X.copy()
         columns = [self._column(place, X[:, place], other_gap) for place in range(len(self.features))]
         if self._is_frame:
-            frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(len(X)))
+            # By arrays, not by series, whose indices pandas would compare one by one.
+            frame = pd.DataFrame(dict(enumerate(column.array for column in columns)))
             frame.columns = pd.Index(self._names)
             return frame
         dtype = self._dtype if self._dtype is not None and self._dtype.kind == "O" else np.float64
@@ -91,6 +100,11 @@ class Table:
             wide = pd.Float64Dtype() if dtype.kind in "iuf" else dtype
             return pd.Series(pd.array(numbers, dtype=wide))
         return pd.Series(numbers)
+
+
+def _is_plain(values: list[Any] | None, dtype: Any) -> bool:
+    """Tell whether a column is made of a tensor's values as they are."""
+    return values is None and isinstance(dtype, np.dtype) and dtype.kind != "O"
 
 
 def _gap_of(column: pd.Series) -> Any:

@@ -5,11 +5,10 @@ permissions, the transform writes, and a circle of references through those show
 which holds SAM's translator: ``.venv-sam/bin/python -m infra.check_template``.
 """
 
-import argparse
 import itertools
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.public.exceptions import InvalidDocumentException
 from samtranslator.translator.translator import Translator
 
+from infra.command import Command
 from infra.template import TEMPLATE, read_template
 
 REGION = "us-east-1"
@@ -81,9 +81,9 @@ def check(template: dict[str, Any], parameters: dict[str, str]) -> list[str]:
     return [f"{match.rule.id}: {match.message}" for match in lint(json.dumps(translated), regions=[REGION])]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.check_template", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Lint template.yaml after SAM's transform, for each way to set its parameters."""
+    parser = Command(prog="python -m infra.check_template", description=main.__doc__)
     parser.parse_args(arguments)
     template, sets = read_template(), list(parameter_sets())
     found: dict[str, dict[str, str]] = {}
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     for fault, parameters in found.items():
         print(f"{fault}\n    with {' '.join(f'{name}={value}' for name, value in parameters.items())}")
     if found:
-        parser.exit(1, f"error: template.yaml makes no stack: {len(found)} faults after SAM's transform\n")
+        parser.exit(1, f"{parser.prog}: template.yaml makes no stack: {len(found)} faults after SAM's transform\n")
     print(f"template.yaml makes a stack in each of {len(sets)} ways to set its parameters")
 
 

@@ -9,27 +9,26 @@ the model that scores.
                    don't fit, or so few rows that chance alone could take an index to the limit
 """
 
-import argparse
 import csv
 import io
-import os
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before onnxruntime: from 1.29 on, its import alone writes telemetry files.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from lambda_fn.card import METADATA_KEY, CardError, Feature, Histogram, ModelCard, decode_model_card, verify_checksum
+from infra.command import Command
+from infra.files import replace_all
+from lambda_fn.card import Feature, Histogram
+from lambda_fn.features import Matrix
+from lambda_fn.model import SCORES, Model, ModelError
 
 Floats = NDArray[np.float64]
 
 SHIFT, LARGE_SHIFT = 0.1, 0.25
-SCORES = ("probability", "value")
 # In place of an empty bin's share, which would make the index infinite.
 _SMALLEST_SHARE = 1e-4
 _BATCH = 10_000
@@ -46,7 +45,7 @@ class Drift:
     Attributes
     ----------
     name : str
-        Of the feature, or one of `SCORES`.
+        Of the feature, or one of `lambda_fn.model.SCORES`.
     index : float
         Population stability index.
     by_chance : float
@@ -96,40 +95,37 @@ def drift_of(histogram: Histogram, values: Floats, training_rows: int) -> Drift:
     )
 
 
-class ModelFile:
-    """A model file whose bytes are checked, its card, and its scores."""
+def read_model(path: Path) -> Model:
+    """Read a model file that holds histograms.
 
-    def __init__(self, path: Path) -> None:
-        content = path.read_bytes()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what it logs of a damaged file is in the exception too
-        try:
-            verify_checksum(content)
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            self.card: ModelCard = decode_model_card(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY])
-        except CardError as error:
-            raise DriftError(f"{path}: {error}") from error
-        except Exception as error:  # onnxruntime's own have no common base
-            raise DriftError(f"{path}: no model file with a card ({type(error).__name__})") from error
-        if not self.card.histograms:
-            raise DriftError(f"{path}: its card has no histograms to compare with; train or export it with a sample")
+    Raises
+    ------
+    DriftError
+        Where the file can't be served, or has none.
+    """
+    try:
+        model = Model(path)
+    except ModelError as error:
+        raise DriftError(str(error)) from error
+    if not model.card.histograms:
+        raise DriftError(f"{path}: its card has no histograms to compare with; train or export it with a sample")
+    return model
 
-    def measure(self, X: Floats) -> list[Drift]:
-        """Compare new rows, in the graph's values, and their scores: the score first, then the largest index first."""
-        columns = {feature.name: X[:, place] for place, feature in enumerate(self.card.features)}
-        known = {histogram.name for histogram in self.card.histograms}
-        if score := next((name for name in SCORES if name in known), None):
-            columns[score] = self._score(X, score)
-        found = [drift_of(one, columns[one.name], self.card.data.training_rows) for one in self.card.histograms]
-        return sorted(found, key=lambda drift: (drift.name not in SCORES, -drift.index))
 
-    def _score(self, X: Floats, output: str) -> Floats:
-        given = {"explain": np.array(False)} if len(self._session.get_inputs()) > 1 else {}
-        parts = [
-            self._session.run([output], {"features": X[start : start + _BATCH], **given})[0]
-            for start in range(0, len(X), _BATCH)
-        ]
-        return np.concatenate(parts).ravel()
+def measure(model: Model, X: Floats) -> list[Drift]:
+    """Compare new rows, in the graph's values, and their scores: the score first, then the largest index first."""
+    columns = {feature.name: X[:, place] for place, feature in enumerate(model.card.features)}
+    known = {histogram.name for histogram in model.card.histograms}
+    if (score := SCORES[model.card.task]) in known:
+        columns[score] = _score(model, X)
+    found = [drift_of(one, columns[one.name], model.card.data.training_rows) for one in model.card.histograms]
+    return sorted(found, key=lambda drift: (drift.name != score, -drift.index))
+
+
+def _score(model: Model, X: Floats) -> Floats:
+    parts = (X[start : start + _BATCH] for start in range(0, len(X), _BATCH))
+    scores = [model.score(Matrix(array("d", part.tobytes()), len(part))).score.data for part in parts]
+    return np.concatenate(scores)
 
 
 def read_rows(path: Path, features: Sequence[Feature]) -> Floats:
@@ -227,7 +223,7 @@ def figure(found: Sequence[Drift]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure how far new rows are from those that a model was trained on."""
-    parser = argparse.ArgumentParser(prog="python -m infra.drift", description=main.__doc__)
+    parser = Command(prog="python -m infra.drift", description=main.__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model file, as python -m export writes it")
     parser.add_argument("--data", type=Path, required=True, help="CSV of new rows; their outcome is not needed")
     parser.add_argument(
@@ -236,18 +232,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=float, default=LARGE_SHIFT, help="exit status 1 from here on (%(default)s)")
     options = parser.parse_args(arguments)
     if not options.limit > 0:
-        parser.exit(2, f"{parser.prog}: --limit {options.limit} is not allowed; allowed are numbers above 0\n")
-    try:
-        model = ModelFile(options.model)
+        parser.error(f"--limit {options.limit} is not allowed; allowed are numbers above 0")
+    with parser.one_line_errors():
+        model = read_model(options.model)
         X = read_rows(options.data, model.card.features)
-        found = model.measure(X)
+        found = measure(model, X)
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "drift.csv").write_text(to_csv(found, len(X)))
-        (options.out / "drift.svg").write_text(figure(found))
-    except DriftError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-    except OSError as error:
-        parser.exit(2, f"{parser.prog}: {error.filename}: {error.strerror or error}\n")
+        written = {"drift.csv": to_csv(found, len(X)), "drift.svg": figure(found)}
+        replace_all({options.out / name: text.encode() for name, text in written.items()})
     card = model.card
     print(f"{len(X):,} rows against {card.data.training_rows:,} of {card.name} {card.version}")
     if card.data.synthetic:

@@ -3,7 +3,6 @@
 ``python -m infra.package --model build/model.onnx --out build`` writes ``function/`` and ``function.zip``.
 """
 
-import argparse
 import contextlib
 import hashlib
 import os
@@ -12,13 +11,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from infra.cache import cached, pip_install
+from infra.command import Command
 from infra.runtime import PYTHON_VERSION, machine_architecture
 from infra.template import read_runtime
+from lambda_fn.card import CardError, verify_checksum
 
 FUNCTION = Path(__file__).resolve().parent.parent / "lambda_fn"
 LICENSE = FUNCTION.parent / "LICENSE"
@@ -69,10 +70,15 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
     Raises
     ------
     PackageError
-        If the model is missing, or no such Python is here to compile for it.
+        If the model is missing or damaged, or no such Python is here to compile for it.
     """
     if not model.is_file():
         raise PackageError(f"no model file {model}: python -m export makes it")
+    content = model.read_bytes()
+    try:
+        verify_checksum(content)
+    except CardError as error:  # the function would refuse it, but after the deployment
+        raise PackageError(f"{model}: {error}") from error
     interpreter = _interpreter(python_version)
     packages = _packages(python_version, architecture, interpreter)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,7 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
         shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
         compile_package(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
         shutil.copyfile(LICENSE, made / "LICENSE")
-        shutil.copyfile(model, made / "model.onnx")
+        (made / "model.onnx").write_bytes(content)
         with contextlib.suppress(FileNotFoundError):
             directory.rename(old)
         made.rename(directory)
@@ -173,9 +179,9 @@ def _report(directory: Path) -> None:
     print(f"{directory}: {_megabytes(sum(sizes.values()))} ({parts}, ...)")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Pack the function lean: its code, the model file, and of its packages what it opens, compiled for its Python."""
+    parser = Command(prog="python -m infra.package", description=main.__doc__)
     parser.add_argument("--model", type=Path, default=Path("build/model.onnx"), help="the ONNX file")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--out", type=Path, default=Path("build"), help="where function/ and function.zip go")
@@ -185,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--architecture", choices=sorted(PLATFORM), default=machine_architecture(), help="(%(default)s)"
     )
     options = parser.parse_args(arguments)
-    try:
+    with parser.one_line_errors():
         directory = options.artifacts or options.out / "function"
         build_package(options.model, directory, options.python_version, options.architecture)
         _report(directory)
@@ -193,8 +199,6 @@ def main(arguments: list[str] | None = None) -> None:
             archive = options.out / "function.zip"
             write_zip(directory, archive)
             print(f"{archive}: {_megabytes(archive.stat().st_size)} of at most {_megabytes(MAX_ZIP_BYTES)}")
-    except PackageError as error:
-        parser.exit(2, f"error: {error}\n")
     if (runtime := read_runtime()) != f"python{options.python_version}":
         print(f"note: compiled for Python {options.python_version}; to deploy, template.yaml's {runtime} needs its own")
 

@@ -9,7 +9,7 @@ import yaml
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 
 
-class TemplateError(LookupError):
+class TemplateError(ValueError):
     """The template does not declare what was asked for."""
 
 

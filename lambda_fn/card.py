@@ -201,7 +201,7 @@ class Parity(_Base, frozen=True):
 
     ``method`` is ``exact`` where every split was proved for every value of its column, ``sampled`` where rows alone
     bear witness. ``bound`` bounds what summation can add to a score (None for ``sampled``); ``band`` is how near to the
-    threshold a probability must be for the proof not to settle its label.
+    threshold a probability must be for the proof not to settle its label. ``reason`` says why rows alone bear witness.
     """
 
     method: Literal["exact", "sampled"]
@@ -211,6 +211,7 @@ class Parity(_Base, frozen=True):
     rows: int
     max_difference: float
     labels_differing: int
+    reason: str = ""
 
 
 class ModelCard(Card, frozen=True, kw_only=True):

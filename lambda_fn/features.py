@@ -32,7 +32,7 @@ class NotAllowedError(ValueError):
 class Matrix(NamedTuple):
     """Rows as the model takes them: float64 by row, in the card's order of features, NaN for a missing value."""
 
-    values: array[float]
+    values: "array[float]"  # no type can be subscribed so before Python 3.12
     rows: int
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from export.exporter import export
-from infra.package import PYTHON_VERSION, build_package
-from infra.runtime import machine_architecture
+from infra.package import build_package
+from infra.runtime import PYTHON_VERSION, machine_architecture
 from lambda_fn.model import Model
 from lambda_fn.observability import Log
 from lambda_fn.service import Service

@@ -8,8 +8,12 @@ import pytest
 from botocore import xform_name
 
 from benchmarks import billed
+from infra.package import MAX_ZIP_BYTES
 from infra.template import read_template
+from lambda_fn.card import MAX_FAMILIES
+from lambda_fn.web.request import MAX_ANSWER_BYTES
 
+README = Path("README.md").read_text(encoding="utf-8")
 RUNBOOK = Path("docs/runbook.md").read_text(encoding="utf-8")
 COST = Path("docs/cost.md").read_text(encoding="utf-8")
 DOCUMENTS = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
@@ -85,6 +89,41 @@ def test_cost_follows_from_what_was_measured_and_the_prices(row):
     parts = billed.cost(case, int(batch[1]) if batch else 1, int(memory), measured, architecture)
 
     assert [float(amount) for amount in dollars] == pytest.approx(list(parts.values()), abs=0.0011)
+
+
+def named_in_code(pattern):
+    """What a pattern finds in the documents' code; the changelog speaks of what there was."""
+    paths = {*Path().glob("*.md"), *Path("docs").glob("*.md")} - {Path("CHANGELOG.md")}
+    found = (re.findall(pattern, code[0]) for path in paths for code in CODE.finditer(path.read_text(encoding="utf-8")))
+    return sorted({one for each in found for one in each})
+
+
+@pytest.mark.parametrize("path", named_in_code(r"`((?:train|export|lambda_fn|infra|benchmarks|tests|docs)/[^`\s*]*)`"))
+def test_named_file_exists(path):
+    # A module may stand without its suffix, as in a table of them; several of a folder in braces.
+    parts = re.fullmatch(r"(.*)\{(.*)\}(.*)", path)
+    for one in [parts[1] + name + parts[3] for name in parts[2].split(",")] if parts else [path]:
+        assert Path(one).exists() or Path(f"{one}.py").exists()
+
+
+@pytest.mark.parametrize("name", named_in_code(r"\b((?:train|export|lambda_fn|infra|benchmarks)(?:\.\w+)+)"))
+def test_named_module_exists_with_what_is_named_of_it(name):
+    parts = name.split(".")
+    while not (module := Path(*parts)).is_dir() and not module.with_suffix(".py").exists():
+        parts.pop()
+    attributes = name.split(".")[len(parts) :]
+
+    assert len(parts) > 1 or not attributes
+    source = (module / "__init__.py" if module.is_dir() else module.with_suffix(".py")).read_text()
+    assert [one for one in attributes[:1] if not re.search(rf"^(class |def )?{one}\b", source, re.MULTILINE)] == []
+
+
+def test_readme_states_the_limits_of_the_code():
+    limits = README.partition("## Limits")[2]
+
+    assert f"At most {MAX_FAMILIES} families" in limits
+    assert f"Lambda's {MAX_ANSWER_BYTES // 10**6} MB" in limits
+    assert f"of at most {MAX_ZIP_BYTES / 1e6:.1f} MB" in README
 
 
 def test_prices_are_those_of_the_sums():

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from infra.command import Command, jobs, whole_number
 from train.cluster import cluster
-from train.command import Command, jobs, whole_number
 from train.dataset.tidy import load
 from train.evaluation.metrics import TITLES
 from train.model.candidates import GRIDS, TRAINABLE, in_words

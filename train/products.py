@@ -11,6 +11,7 @@ import msgspec
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from infra.files import replace_all
 from lambda_fn.card import Card, CardError, Data, Interval, decode_card, encode
 from train import features as credit
 from train.dataset.sources import DataError
@@ -18,7 +19,6 @@ from train.dataset.tidy import split, to_csv
 from train.evaluation.evaluate import Decided, Evaluation
 from train.evaluation.groups import Characteristic
 from train.evaluation.metrics import Floats, Labels
-from train.files import replace_all
 from train.model.decision import Calibration, Costs
 from train.model.stability import Stability
 

@@ -56,7 +56,7 @@ def read(model: Any) -> Reading:
             output.append(place)
     ensemble = Ensemble(
         together(nodes, output),
-        model.n_features_in_,
+        len(model.feature_names_),
         np.array(bias, np.float64),
         casts_to="float32",
         base_comes="last",

@@ -1,7 +1,8 @@
 """What stands above ensembles: means of votes, calibrations, stacks; and how `predict` chooses a label.
 
-An expression's leaves are `Member`s: ensembles behind the transformers that they were fitted behind. `values` asks the
-same expression for its scores whatever a member's columns are: transformed ones, or raw ones after folding.
+An expression's leaves are `Member`s: ensembles behind the transformers that they were fitted behind; or what is no
+trees, `Prepared` columns and `Other` models of such. `values` asks the same expression for its scores whatever a
+member's columns are: transformed ones, or raw ones after folding.
 """
 
 from collections.abc import Callable, Iterator
@@ -113,7 +114,48 @@ class Linear:
     link: Link
 
 
-Expression = Member | Mean | Placed | Calibrated | Columns | Linear
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The columns that fitted steps make of the raw table; on which no trees stand.
+
+    Attributes
+    ----------
+    steps : tuple of fitted transformers
+        In order.
+    because : str
+        Why what stands on them is not made of trees.
+    """
+
+    steps: tuple[Any, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What a fitted model that is read no further gives for the columns that fitted steps make.
+
+    Attributes
+    ----------
+    estimator : Any
+    of : Prepared
+    gives : {"scores", "raw"}
+        Its probabilities or its value; or its ``decision_function``.
+    """
+
+    estimator: Any
+    of: Prepared
+    gives: Literal["scores", "raw"] = "scores"
+
+    def ask(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Ask the model itself for prepared columns: shape (n, n_scores)."""
+        if self.gives == "raw":
+            found = self.estimator.decision_function(X)
+        else:
+            found = getattr(self.estimator, "predict_proba", self.estimator.predict)(X)
+        return np.asarray(found, np.float64).reshape(len(X), -1)
+
+
+Expression = Member | Mean | Placed | Calibrated | Columns | Linear | Prepared | Other
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +204,20 @@ def members(expression: Expression) -> Iterator[Member]:
             yield from members(part)
 
 
+def prepared(expression: Expression) -> Iterator[Prepared]:
+    """Walk the columns of an expression that were not folded."""
+    match expression:
+        case Prepared():
+            yield expression
+        case Member(steps=(Prepared() as columns,)):
+            yield columns
+        case Mean(of=parts) | Linear(of=parts):
+            for part in parts:
+                yield from prepared(part)
+        case Placed(of=part) | Calibrated(of=part) | Columns(of=part) | Other(of=part):
+            yield from prepared(part)
+
+
 def with_members(expression: Expression, others: Iterator[Member]) -> Expression:
     """Put other ensembles in the place of an expression's own: folded ones, say."""
     match expression:
@@ -171,16 +227,20 @@ def with_members(expression: Expression, others: Iterator[Member]) -> Expression
             return replace(expression, of=tuple(with_members(part, others) for part in parts))
         case Placed(of=part) | Calibrated(of=part) | Columns(of=part):
             return replace(expression, of=with_members(part, others))
+        case _:
+            return expression
 
 
-def values(expression: Expression, columns: Callable[[Member], NDArray[np.floating]]) -> NDArray[np.floating]:
+def values(
+    expression: Expression, columns: Callable[[Member | Prepared], NDArray[np.floating]]
+) -> NDArray[np.floating]:
     """Compute what an expression gives for rows.
 
     Parameters
     ----------
     expression : Expression
     columns : callable
-        The rows as a member's ensemble takes them, shape (n, n_columns).
+        The rows as a member's ensemble takes them, or as steps prepare them, shape (n, n_columns).
 
     Returns
     -------
@@ -205,6 +265,10 @@ def values(expression: Expression, columns: Callable[[Member], NDArray[np.floati
         case Linear(of=parts, coefficients=coefficients, intercept=intercept, link=link):
             X = np.hstack([values(part, columns) for part in parts])
             return linked(link, np.add(X @ coefficients.T, intercept))
+        case Prepared():
+            return columns(expression)
+        case Other(of=part):
+            return expression.ask(np.asarray(columns(part), np.float64))
 
 
 def _calibrated(node: Calibrated, found: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -220,7 +284,7 @@ def _calibrated(node: Calibrated, found: NDArray[np.floating]) -> NDArray[np.flo
     return np.asarray(np.divide(given, total, out=np.full_like(given, 1 / node.n_classes), where=total != 0))
 
 
-def labels(model: Model, columns: Callable[[Member], NDArray[np.floating]]) -> NDArray[Any]:
+def labels(model: Model, columns: Callable[[Member | Prepared], NDArray[np.floating]]) -> NDArray[Any]:
     """Choose labels as the model's own ``predict`` does, shape (n,): elements of its classes."""
     if model.classes is None or model.decision is None:
         raise ValueError("a regression has no labels")
@@ -247,4 +311,6 @@ def raw_of(expression: Expression) -> Expression:
             return replace(expression, gives="raw")
         case Linear():
             return replace(expression, link=Link.IDENTITY)
+        case Other(estimator=estimator) if hasattr(estimator, "decision_function"):
+            return replace(expression, gives="raw")
     raise NotFoldable(f"the raw sum is asked for of a {type(expression).__name__.lower()}, which has none")

@@ -16,6 +16,8 @@ def as_numbers(table: Any) -> NDArray[np.float64]:
     """Give a table as float64; None and NA become NaN."""
     if not isinstance(table, pd.DataFrame):
         return np.asarray(table, np.float64)
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in table.dtypes):
+        return np.asarray(table.to_numpy(np.float64))
     parts = [table.iloc[:, place].to_numpy(np.float64, na_value=np.nan) for place in range(table.shape[1])]
     return np.column_stack(parts) if parts else np.empty((len(table), 0))
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     BaggingClassifier,
     BaggingRegressor,
@@ -18,21 +19,38 @@ from sklearn.ensemble import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
+    ARDRegression,
+    BayesianRidge,
     ElasticNet,
     ElasticNetCV,
+    HuberRegressor,
+    Lars,
+    LarsCV,
     Lasso,
     LassoCV,
+    LassoLars,
+    LassoLarsCV,
+    LassoLarsIC,
     LinearRegression,
     LogisticRegression,
     LogisticRegressionCV,
+    OrthogonalMatchingPursuit,
+    OrthogonalMatchingPursuitCV,
+    QuantileRegressor,
     Ridge,
     RidgeCV,
+    SGDClassifier,
+    SGDRegressor,
+    TheilSenRegressor,
 )
+from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC, LinearSVR, NuSVC
 
+from export.boosters import BoosterClassifier, BoosterRegressor
 from export.refusal import NotFoldable
 from export.trees import adaboost, catboost, forest, gradient, histogram, lightgbm, xgboost
 from export.trees.ensemble import Link
@@ -46,23 +64,32 @@ from export.trees.expression import (
     Mean,
     Member,
     Model,
+    Other,
     Placed,
+    Prepared,
     raw_of,
 )
 
 _READERS = (forest, gradient, histogram, adaboost, xgboost, lightgbm, catboost)
-_LINEAR = (LinearRegression, Ridge, RidgeCV, Lasso, LassoCV, ElasticNet, ElasticNetCV)
+_LINEAR = (
+    *(LinearRegression, Ridge, RidgeCV, Lasso, LassoCV, ElasticNet, ElasticNetCV),
+    *(Lars, LarsCV, LassoLars, LassoLarsCV, LassoLarsIC, OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV),
+    *(ARDRegression, BayesianRidge, HuberRegressor, QuantileRegressor, SGDRegressor, TheilSenRegressor, LinearSVR),
+)
 _LOGISTIC = (LogisticRegression, LogisticRegressionCV)
+_THRESHOLDED = (FixedThresholdClassifier, TunedThresholdClassifierCV)
 _INVERSES = {np.exp: Link.EXP, np.expm1: Link.EXPM1, np.square: Link.SQUARE}
 
 
 def read(fitted: Any) -> Model:
     """Read a fitted classifier or regressor, or a pipeline or search that ends in one.
 
+    What is no trees, or has no place in an expression of them, is an `Other`, or linear on `Prepared` columns.
+
     Raises
     ------
     NotFoldable
-        Naming what is no trees, or has no place in an expression of them.
+        Naming what is of another library than scikit-learn, and no trees that can be read.
     """
     return _Walk(()).model(fitted)
 
@@ -71,7 +98,17 @@ def unwrapped(fitted: Any) -> Any:
     """Take a model out of a search, or out of what keeps it from being fitted again."""
     while isinstance(fitted, (BaseSearchCV, FrozenEstimator)):
         fitted = fitted.estimator if isinstance(fitted, FrozenEstimator) else fitted.best_estimator_
-    return fitted
+    return fitted.booster if isinstance(fitted, (BoosterClassifier, BoosterRegressor)) else fitted
+
+
+def _link_of(fitted: Any) -> Link | None:
+    """Tell what makes probabilities of a linear classifier's sums; nothing does where only the sums are asked for."""
+    is_pair = len(fitted.classes_) == 2
+    if type(fitted) in (*_LOGISTIC, LinearDiscriminantAnalysis):
+        return Link.LOGISTIC_PAIR if is_pair else Link.SOFTMAX
+    if type(fitted) is SGDClassifier and fitted.loss == "log_loss":
+        return Link.LOGISTIC_PAIR if is_pair else Link.LOGISTIC_SHARES
+    return None if hasattr(fitted, "predict_proba") else Link.IDENTITY
 
 
 class _Walk:
@@ -82,6 +119,16 @@ class _Walk:
 
     def model(self, fitted: Any) -> Model:
         fitted = unwrapped(fitted)
+        if type(fitted) in _LINEAR or (isinstance(fitted, LinearClassifierMixin) and _link_of(fitted) is not None):
+            return self._linear(fitted)
+        try:
+            return self._of_trees(fitted)
+        except NotFoldable as reason:
+            if isinstance(fitted, (Pipeline, *_THRESHOLDED)) or not type(fitted).__module__.startswith("sklearn."):
+                raise
+            return self._other(fitted, str(reason))
+
+    def _of_trees(self, fitted: Any) -> Model:
         for reader in _READERS:
             if reader.reads(fitted):
                 reading = reader.read(fitted)
@@ -94,7 +141,7 @@ class _Walk:
             case Pipeline():
                 before = tuple(step for _, step in fitted.steps[:-1])
                 return _Walk((*self._steps, *before)).model(fitted.steps[-1][1])
-            case FixedThresholdClassifier() | TunedThresholdClassifierCV():
+            case FixedThresholdClassifier() | TunedThresholdClassifierCV():  # `_THRESHOLDED`
                 return self._thresholded(fitted)
             case CalibratedClassifierCV():
                 return self._calibrated(fitted)
@@ -109,6 +156,30 @@ class _Walk:
         if all(hasattr(fitted, name) for name in ("estimator_", "slope_", "intercept_")):
             return self._on_log_odds(fitted)
         raise NotFoldable(f"{type(fitted).__name__} is no model of trees that can be read")
+
+    def _linear(self, fitted: Any) -> Model:
+        """Read a linear model: what stands before it gives columns, and the rest is a product and a link."""
+        columns = Prepared(self._steps, f"{type(fitted).__name__} is no model of trees")
+        coefficients = np.atleast_2d(np.asarray(fitted.coef_, np.float64))
+        intercept = np.broadcast_to(np.asarray(fitted.intercept_, np.float64), len(coefficients)).copy()
+        if type(fitted) in _LINEAR:
+            if len(coefficients) > 1:
+                raise NotFoldable(f"a {type(fitted).__name__} of several targets")
+            return Model(Linear((columns,), coefficients, intercept, Link.IDENTITY), None, None)
+        is_pair, link = len(fitted.classes_) == 2, _link_of(fitted)
+        assert link is not None
+        linear = Linear((columns,), coefficients, intercept, link)
+        rule = Decision("above", 0.0, "raw") if is_pair else Decision("largest", of="raw")
+        return Model(linear, np.asarray(fitted.classes_), rule)
+
+    def _other(self, fitted: Any, because: str) -> Model:
+        other = Other(fitted, Prepared(self._steps, because))
+        if not is_classifier(fitted):
+            return Model(other, None, None)
+        # The probabilities of support vector machines are not what their labels come from.
+        is_machine = type(fitted) in (SVC, NuSVC) and len(fitted.classes_) == 2
+        rule = Decision("above", 0.0, "raw") if is_machine else Decision("largest")
+        return Model(other, np.asarray(fitted.classes_), rule)
 
     def _thresholded(self, fitted: Any) -> Model:
         inner = getattr(fitted, "estimator_", fitted.estimator)
@@ -169,13 +240,14 @@ class _Walk:
         return Model(_mean(parts, weights), np.asarray(fitted.classes_), Decision("largest"))
 
     def _stacked(self, fitted: Any) -> Model:
-        if fitted.passthrough:
-            raise NotFoldable(f"a {type(fitted).__name__} with passthrough=True mixes scores and columns")
         of_classes = isinstance(fitted, StackingClassifier)
-        parts = tuple(
+        parts: tuple[Expression, ...] = tuple(
             self._for_stack(part, method, of_classes and len(fitted.classes_) == 2)
             for part, method in zip(fitted.estimators_, fitted.stack_method_, strict=True)
         )
+        if fitted.passthrough:
+            because = f"a {type(fitted).__name__} with passthrough=True mixes scores and columns"
+            parts = (*parts, Prepared(self._steps, because))
         last = unwrapped(fitted.final_estimator_)
         if type(last) not in (*_LINEAR, *_LOGISTIC):
             raise NotFoldable(

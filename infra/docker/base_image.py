@@ -5,7 +5,6 @@ interface client and boto3, as Lambda's runtime does, and of the system the C li
 calls. It lies at the paths of AWS's image and goes by its name: ``sam local --skip-pull-image`` takes it for that.
 """
 
-import argparse
 import contextlib
 import io
 import json
@@ -14,10 +13,11 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
+from infra.command import Command
 from infra.runtime import PYTHON_VERSION, machine_architecture, runtime_packages
 from infra.template import read_runtime
 
@@ -54,7 +54,7 @@ exec /var/rapid/aws-lambda-rie /var/runtime/bootstrap
 """
 
 
-class ImageError(RuntimeError):
+class ImageError(OSError):
     """There is no image, and none can be made."""
 
 
@@ -176,14 +176,12 @@ def _add_directory(root: tarfile.TarFile, name: str) -> None:
     root.addfile(entry)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.docker.base_image", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Give the Docker engine the image in which SAM local runs a function: AWS's own, else a stand-in made here."""
+    parser = Command(prog="python -m infra.docker.base_image", description=main.__doc__)
     parser.parse_args(arguments)
-    try:
+    with parser.one_line_errors():
         print(ensure_image())
-    except (ImageError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":

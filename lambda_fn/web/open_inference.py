@@ -297,7 +297,7 @@ class Protocol:
             wanted.setdefault("contributions", as_binary)
         return wanted
 
-    def _rows(self, tensors: dict[str, tuple[list[int], array[float] | list[str | None]]]) -> Matrix:
+    def _rows(self, tensors: "dict[str, tuple[list[int], array[float] | list[str | None]]]") -> Matrix:
         """Put tensors together as rows in the card's feature order."""
         width = len(self._names)
         if len(tensors) == 1 and not tensors.keys() & set(self._names):
@@ -418,7 +418,7 @@ def _refuse_repeated(header: bytes) -> None:
 
 def _tensors(
     inputs: Sequence[Input], binary: memoryview
-) -> dict[str, tuple[list[int], array[float] | list[str | None]]]:
+) -> "dict[str, tuple[list[int], array[float] | list[str | None]]]":
     """Give each input's shape and values by its name."""
     tensors: dict[str, tuple[list[int], array[float] | list[str | None]]] = {}
     for tensor in inputs:
@@ -435,7 +435,7 @@ def _tensors(
     return tensors
 
 
-def _encoded(rule: Rule, texts: list[str | None]) -> array[float]:
+def _encoded(rule: Rule, texts: list[str | None]) -> "array[float]":
     """Turn a category's texts into the model's values for them."""
     if rule.feature.kind != "category":
         raise InferenceError(f"input {quote(rule.name)} is no text; its datatype is {_DATATYPES[rule.feature.kind]}")

@@ -90,7 +90,7 @@ def check(tensor: Input) -> None:
         )
 
 
-def read_json(tensor: Input) -> array[float] | list[str | None]:
+def read_json(tensor: Input) -> "array[float] | list[str | None]":
     """Read a tensor's ``data``, flat or nested: numbers as float64 of the datatype's precision, BYTES as text.
 
     null is a missing value: NaN among numbers.
@@ -125,7 +125,7 @@ def _values_of_rows(tensor: Input, decoder: msgspec.json.Decoder[Any]) -> list[A
     return values if more == b"]" else []
 
 
-def _rounded(tensor: Input, values: list[float | None]) -> array[float]:
+def _rounded(tensor: Input, values: list[float | None]) -> "array[float]":
     """Hold numbers to what their datatype can hold, as the tensor held them that the client wrote as JSON."""
     numbers = array("d", [nan if value is None else value for value in values])
     code = NUMERIC[tensor.datatype]
@@ -147,7 +147,7 @@ def _rounded(tensor: Input, values: list[float | None]) -> array[float]:
     return numbers
 
 
-def read_bytes(tensor: Input, size: object, binary: memoryview) -> tuple[array[float] | list[str | None], memoryview]:
+def read_bytes(tensor: Input, size: object, binary: memoryview) -> "tuple[array[float] | list[str | None], memoryview]":
     """Read a tensor from the bytes after the JSON; gives its values, and the bytes that are left.
 
     Parameters

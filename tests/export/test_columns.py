@@ -28,7 +28,6 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
-from threadpoolctl import threadpool_limits
 
 from export.asking import Asked
 from export.columns import quietly
@@ -41,13 +40,6 @@ from ugly_tables import edges_of, features_of, legal_rows, score_of, ugly_frame
 AMOUNTS = ["net income, €", 'size 5"', "wind (m/s)", "visits"]
 TEXTS = ["città", "🎈", "plan"]
 ROWS = 1_500
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost more than these small models."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import joblib
 import msgspec
 import pytest
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from export import witness
@@ -123,7 +124,7 @@ def test_file_that_fails_its_proof_is_not_written(build, card, monkeypatch, caps
     with pytest.raises(SystemExit):
         run(build)
 
-    assert "no model written: made up row" in capsys.readouterr().err
+    assert "python -m export: made up row" in capsys.readouterr().err
     assert not (build / "model.onnx").exists() and not (build / "parity.json").exists()
 
 
@@ -139,3 +140,47 @@ def test_limits_that_the_model_does_not_take_are_named(build, clients, card, cap
         run(build)
 
     assert re.search(r"allows 'bill_amt_1' from \S+ to 1e\+300, and the model takes \S+ to", capsys.readouterr().err)
+
+
+def test_card_that_was_drawn_can_be_kept_described_and_given_again(build):
+    (build / "overrides.yaml").write_text("name: described\nfeatures: {age: {title: Years, maximum: 99}}\n")
+    drawn = ["--sample", build / "tidy.csv", "--target", "target"]
+
+    first = run(build, *drawn, "--describe", build / "overrides.yaml", "--write-card", build / "kept.json")
+    again = run(build, "--card", build / "kept.json")
+
+    age = next(feature for feature in first.features if feature.name == "age")
+    assert (first.name, age.title, age.maximum) == ("described", "Years", 99.0)
+    assert again == first
+
+
+def test_command_says_what_families_its_reasons_speak_of(build, capsys):
+    run(build, "--sample", build / "tidy.csv", "--target", "target")
+
+    assert re.search(r"reasons speak of \d+ families: age, bill_amt \(6 features\), ", capsys.readouterr().out)
+
+
+def test_mlflow_model_brings_its_own_sample(build, pipeline, clients, capsys):
+    folder = build / "model"
+    folder.mkdir()
+    joblib.dump(pipeline, folder / "model.pkl")
+    (folder / "MLmodel").write_text(
+        "flavors: {sklearn: {pickled_model: model.pkl}}\n"
+        "saved_input_example_info: {artifact_path: example.json, type: dataframe}\n"
+    )
+    (folder / "example.json").write_text(clients[0][:40].to_json(orient="split"))
+
+    main([str(folder), "--out", str(build / "model.onnx")])
+
+    card = card_of(build / "model.onnx")
+    assert (card.name, card.parity.method, card.data.rows) == ("model", "exact", 40)
+
+
+def test_line_says_that_rows_alone_bear_witness(build, clients, capsys):
+    X, y = clients
+    joblib.dump(make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y), build / "pipeline.joblib")
+
+    card = run(build)
+
+    assert card.parity.method == "sampled"
+    assert "proof: by rows alone, as LogisticRegression is no model of trees; " in capsys.readouterr().out

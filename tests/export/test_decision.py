@@ -9,6 +9,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 
+from export.bounds import is_exact
 from export.decision import NoCutError, find_cut
 from export.trees.expression import Columns, Member
 from export.trees.read import read
@@ -35,6 +36,21 @@ def test_threshold_cuts_a_forests_own_mean():
 
     assert find_cut(model, Decision("at_least", 0.3, "given")).value == 0.3
     assert find_cut(model, Decision("above", 0.5, "given")).value == np.nextafter(0.5, 1)
+
+
+def test_a_thousand_thresholds_among_a_forests_own_probabilities_are_settled():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3_000, 5))
+    forest = RandomForestClassifier(30, min_samples_leaf=3, random_state=0).fit(X, y)
+    model, probability = read(forest), forest.predict_proba(rows)[:, 1]
+    thresholds = rng.choice(np.unique(probability), 1_000, replace=False)
+
+    cuts = [find_cut(model, Decision("at_least", threshold, "given")) for threshold in thresholds.tolist()]
+
+    number = number_of(cuts[0].of, rows.astype(np.float32))
+    assert all(is_exact(cut.of) for cut in cuts)  # so that no label hangs on how a sum rounds
+    for cut, threshold in zip(cuts, thresholds, strict=True):
+        assert (label(cut, number) == (probability >= threshold)).all()
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])

@@ -30,6 +30,11 @@ def file(model_path):
     return onnx.load(model_path)
 
 
+def proof_of(proved, file):
+    member, asked = proved
+    return prove(0, member, asked, file)
+
+
 def attribute(model, name):
     (node,) = (node for node in model.graph.node if node.name == "trees_0")
     return next(a for a in node.attribute if a.name == name)
@@ -44,7 +49,7 @@ def tensor(model, name):
 
 
 def test_bytes_that_are_written_are_proved(proved, file):
-    report = prove(0, *proved, file)
+    report = proof_of(proved, file)
 
     assert report["splits"] == len(proved[0].ensemble.trees.column) == sum(report["splits_by_feature"].values())
     assert report["trees"] == 20
@@ -60,7 +65,7 @@ def test_threshold_off_by_one_float64_is_named(proved, file, card, towards):
     replace(file, "nodes_splits", numpy_helper.from_array(splits))
 
     with pytest.raises(ProofError, match=f"feature {card.features[columns[place]].name} = .* goes another way"):
-        prove(0, *proved, file)
+        proof_of(proved, file)
 
 
 def test_fraction_that_no_scaler_shows_in_float32_is_found(clients, card):
@@ -85,7 +90,7 @@ def test_leaf_off_by_one_float64_is_found(proved, file):
     replace(file, "leaf_weights", numpy_helper.from_array(weights))
 
     with pytest.raises(ProofError, match=r"leaf 3 weighs"):
-        prove(0, *proved, file)
+        proof_of(proved, file)
 
 
 def test_swapped_branches_are_found(proved, file):
@@ -95,7 +100,7 @@ def test_swapped_branches_are_found(proved, file):
         replace(file, f"nodes_false{table}", true)
 
     with pytest.raises(ProofError):
-        prove(0, *proved, file)
+        proof_of(proved, file)
 
 
 def test_split_on_another_feature_is_found(proved, file, card):
@@ -105,11 +110,11 @@ def test_split_on_another_feature_is_found(proved, file, card):
     replace(file, "nodes_featureids", columns)
 
     with pytest.raises(ProofError, match=rf"asks feature {card.features[columns[0]].name} where the model asks {was}"):
-        prove(0, *proved, file)
+        proof_of(proved, file)
 
 
 def test_missing_tree_is_found(proved, file):
     replace(file, "tree_roots", list(attribute(file, "tree_roots").ints)[:-1])
 
     with pytest.raises(ProofError, match="19 trees, and the model 20"):
-        prove(0, *proved, file)
+        proof_of(proved, file)

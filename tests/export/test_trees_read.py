@@ -25,7 +25,6 @@ from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, Tune
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
-from threadpoolctl import threadpool_limits
 
 from export.refusal import NotFoldable
 from export.trees.expression import labels, members, values, with_members
@@ -36,13 +35,6 @@ GRADIENT = GradientBoostingClassifier(n_estimators=6, random_state=0)
 HISTOGRAM = HistGradientBoostingClassifier(max_iter=6)
 XGBOOST = xgboost.XGBClassifier(n_estimators=6, n_jobs=1)
 ADA = AdaBoostClassifier(n_estimators=6, random_state=0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost more than these small models."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module", params=[2, 3])

@@ -21,7 +21,6 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
-from threadpoolctl import threadpool_limits
 
 from export.refusal import NotFoldable
 from export.trees.expression import labels, values
@@ -53,13 +52,6 @@ def assert_scored_as_by(fitted, frame):
         assert (labels(model, seen(frame)) == np.ravel(fitted.predict(frame))).all()
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=LAST_BITS[expected.dtype], atol=LAST_BITS[expected.dtype])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other cost more than these small models."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module")

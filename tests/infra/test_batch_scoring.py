@@ -33,7 +33,7 @@ import yaml
 from cfnlint.api import lint_all
 from moto import mock_aws
 
-from infra.emulator import RuntimeInterfaceEmulator
+from infra.local.emulator import RuntimeInterfaceEmulator
 from infra.template import read_function, read_template
 
 DEFINITION = Path("infra/batch_scoring.asl.json").read_text(encoding="utf-8")

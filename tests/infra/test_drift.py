@@ -65,13 +65,21 @@ def graph():
         helper.make_node("IsNaN", ["amount"], ["gap"]),
         helper.make_node("Where", ["gap", "zero", "amount"], ["filled"]),
         helper.make_node("Sigmoid", ["filled"], ["probability"]),
+        helper.make_node("GreaterOrEqual", ["probability", "half"], ["reaches"]),
+        helper.make_node("Cast", ["reaches"], ["label"], to=TensorProto.INT64),
+        *(helper.make_node("IsInf", ["features"], [name]) for name in ("out_of_range", "illegal")),
     ]
     constants = [
         helper.make_tensor("first", TensorProto.INT64, [], [0]),
         helper.make_tensor("zero", TensorProto.DOUBLE, [], [0.0]),
+        helper.make_tensor("half", TensorProto.DOUBLE, [], [0.5]),
     ]
     inputs = [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, 2])]
-    outputs = [helper.make_tensor_value_info("probability", TensorProto.DOUBLE, [None])]
+    outputs = [
+        helper.make_tensor_value_info("probability", TensorProto.DOUBLE, [None]),
+        helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+        *(helper.make_tensor_value_info(name, TensorProto.BOOL, [None, 2]) for name in ("out_of_range", "illegal")),
+    ]
     drawn_graph = helper.make_graph(nodes, "tested", inputs, outputs, constants)
     return helper.make_model(drawn_graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
@@ -107,7 +115,7 @@ def card():
         checksum=NO_CHECKSUM,
         reference_scores=(0.5,),
         parity=Parity("sampled", 0, None, 0.0, 0, 0.0, 0),
-        golden=Golden((), (), ()),
+        golden=Golden(((0.0, 0.0),), ((0.5,),), (1,)),
     )
 
 
@@ -132,7 +140,7 @@ def run(model, tmp_path, capsys):
         if isinstance(data, pd.DataFrame):
             path = tmp_path / "new.csv"
             data.to_csv(path, index=False)
-        status = 0
+        status: object = 0
         try:
             drift.main(
                 ["--model", str(model), "--data", str(path), "--out", str(tmp_path / "drift"), *map(str, options)]

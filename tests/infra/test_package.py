@@ -10,6 +10,7 @@ import pytest
 
 from infra.package import NOTICES, main
 from infra.runtime import runtime_packages
+from lambda_fn.card import NO_CHECKSUM, with_checksum
 
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 EVENTS = Path("tests/events").resolve()
@@ -19,7 +20,7 @@ ELF_MACHINE = {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "any-name.onnx"
-    path.write_bytes(b"the packer does not look inside")
+    path.write_bytes(with_checksum(b'the packer looks at its "checksum":"' + NO_CHECKSUM.encode() + b'" alone'))
     return path
 
 
@@ -222,4 +223,15 @@ def test_what_cannot_be_packed_is_named_and_nothing_is_written(model, tmp_path, 
 
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_model_is_not_packed(model, tmp_path, capsys):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(model.read_bytes().replace(b"alone", b"along"))
+
+    with pytest.raises(SystemExit):
+        main(["--model", str(damaged), "--out", str(tmp_path / "out")])
+
+    assert "damaged.onnx: the file is damaged, or was edited" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

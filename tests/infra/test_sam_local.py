@@ -6,12 +6,10 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,9 +20,10 @@ import yaml
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from code_deploy import code_deploy
 from gateway import serve
 from infra.docker.base_image import ImageError, ensure_image
-from infra.local_queues import LocalQueues
+from infra.local.queues import LocalQueues
 from infra.template import read_template
 
 pytestmark = pytest.mark.e2e
@@ -122,33 +121,6 @@ def built(model_path, tmp_path_factory):
     directory = tmp_path_factory.mktemp("sam") / "build"
     sam("build", "--build-dir", directory, BUILD=str(model_path.parent))
     return directory
-
-
-class CodeDeploy(BaseHTTPRequestHandler):
-    """CodeDeploy's endpoint, as far as a hook meets it (moto has no such call)."""
-
-    def do_POST(self):
-        self.server.calls.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def code_deploy(host):
-    with HTTPServer((host, 0), CodeDeploy) as server:
-        server.calls = []
-        thread = threading.Thread(target=server.serve_forever, args=[0.05])
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager
@@ -285,7 +257,7 @@ def test_invoked_with_messages_it_sends_the_outcomes_of_the_handler(cloud, path,
 @of("PreTrafficFunction")
 def test_invoked_by_a_deployment_it_asks_the_new_version_and_tells_codedeploy(cloud, path):
     assert invoke(cloud, path) == {"status": "Succeeded"}
-    event, told = read(path), cloud.codedeploy.calls.pop()
+    event, (_, told) = read(path), cloud.codedeploy.calls.pop()
     assert told == {
         "deploymentId": event["DeploymentId"],
         "lifecycleEventHookExecutionId": event["LifecycleEventHookExecutionId"],
@@ -337,7 +309,7 @@ def memory_use(container):
         ["docker", "exec", container["Id"], "sh", "-c", script], check=True, capture_output=True, text=True
     ).stdout.splitlines()
     values = {name: int(value) for name, value in (line.split() for line in counted[1:])}
-    own = values.get("total_rss", values.get("anon"))
+    own = values["total_rss" if "total_rss" in values else "anon"]
     return int(counted[0]) / 2**20, own / 2**20, values["oom_kill"]
 
 

@@ -187,15 +187,17 @@ def test_hook_may_ask_the_new_version_and_tell_codedeploy():
 
 
 def test_hook_has_the_time_for_both_attempts():
-    config = [node for node in ast.walk(ast.parse(Path("lambda_fn/hook.py").read_text())) if called(node, "Config")]
+    (config,) = calls("lambda_fn/hook.py", "Config")
 
-    (given,) = ({keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords} for node in config)
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in config.keywords}
     attempt = given["connect_timeout"] + given["read_timeout"]
     assert given["retries"]["total_max_attempts"] * attempt < FUNCTIONS["PreTrafficFunction"]["Timeout"]
 
 
-def called(node, name):
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+def calls(module, name):
+    """Each call of a function by its name in a module's source."""
+    nodes = (node for node in ast.walk(ast.parse(Path(module).read_text())) if isinstance(node, ast.Call))
+    return [node for node in nodes if isinstance(node.func, ast.Name) and node.func.id == name]
 
 
 def test_api_is_throttled_and_logs_no_payload():
@@ -246,10 +248,10 @@ def test_deployments_stop_on_what_their_functions_do_wrong():
 
 
 def test_canary_of_the_queue_lasts_until_a_message_may_be_given_up():
-    minutes = int(re.search(r"(\d+)Minutes$", FUNCTIONS["QueueScoreFunction"]["DeploymentPreference"]["Type"])[1])
+    (minutes,) = re.findall(r"(\d+)Minutes$", FUNCTIONS["QueueScoreFunction"]["DeploymentPreference"]["Type"])
     requests = RESOURCES["RequestsQueue"]["Properties"]
 
-    assert requests["RedrivePolicy"]["maxReceiveCount"] * requests["VisibilityTimeout"] < minutes * 60
+    assert requests["RedrivePolicy"]["maxReceiveCount"] * requests["VisibilityTimeout"] < int(minutes) * 60
 
 
 def test_alarms_watch_what_operators_must_know():

@@ -100,7 +100,7 @@ def test_files_of_every_task_are_served(task, tmp_path):
 
     width = len(BASE[task])
     second = np.array(BASE[task]) + np.array([0, 1, 0, 1, -1, 1]) @ np.array(WEIGHTS[task])
-    assert np.allclose(scores.score.data.tolist(), [*BASE[task], *second], atol=1e-9)
+    assert np.allclose(scores.score.data.tolist(), np.concatenate([np.array(BASE[task]), second]), atol=1e-9)
     assert scores.score.shape == ((2, width) if task == "multiclass" else (2,))
     assert (scores.label is None) == (task == "regression")
     assert scores.contributions.shape == (2, 6)

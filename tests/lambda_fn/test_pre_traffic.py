@@ -1,18 +1,16 @@
 """The hook asks a real version: the packed function under the Runtime Interface Emulator, which speaks Lambda's API."""
 
 import io
-import json
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import numpy as np
 import onnx
 import pytest
 
+from code_deploy import code_deploy
 from export.exporter import export
-from infra.emulator import RuntimeInterfaceEmulator
+from infra.local.emulator import RuntimeInterfaceEmulator
 from infra.template import read_function
 from lambda_fn.card import METADATA_KEY, decode_model_card, encode, with_checksum
 from train.model.pipeline import build_pipeline
@@ -20,31 +18,10 @@ from train.model.pipeline import build_pipeline
 EVENT = {"DeploymentId": "d-ABCDEF123", "LifecycleEventHookExecutionId": "hook-1"}
 
 
-class CodeDeploy(BaseHTTPRequestHandler):
-    """CodeDeploy's endpoint, as far as a hook meets it (moto has no such call)."""
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.calls.append((self.headers["X-Amz-Target"].rpartition(".")[2], body))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def codedeploy():
-    server = HTTPServer(("127.0.0.1", 0), CodeDeploy)
-    server.calls = []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with code_deploy("127.0.0.1") as server:
+        yield server
 
 
 def run_hook(package, new_version, codedeploy):

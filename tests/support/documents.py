@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
-DOCUMENTS = [*sorted(Path().glob("*.md")), *sorted(Path("docs").glob("*.md"))]
+# The changelog speaks of what there was.
+DOCUMENTS = [*sorted({*Path().glob("*.md")} - {Path("CHANGELOG.md")}), *sorted(Path("docs").glob("*.md"))]
 # What a command begins with, after variables that it sets; other lines of code are output, formulas or data.
 TOOLS = {
     *(".ci/run", ".venv-sam/bin/sam", ".venv/bin/pre-commit", ".venv/bin/pytest", ".venv/bin/python", "aws", "curl"),

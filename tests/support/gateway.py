@@ -6,6 +6,7 @@ import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote
 
 STAGE = "$default"
@@ -36,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body are written apart, and the second would wait for the first to be acknowledged: 40 ms.
     disable_nagle_algorithm = True
+    server: Any
 
     def _answer(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -67,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serve(function):
     """Serve a Lambda handler on a free port of this machine; gives the URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.function = function
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

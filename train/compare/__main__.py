@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import Command, jobs
+from infra.command import Command, jobs
 from train.compare.comparison import REFERENCE, compare
 from train.compare.report import markdown
 from train.dataset.tidy import load

@@ -22,9 +22,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_te
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from infra.files import replace, replace_all
 from lambda_fn.card import Decision, Interval, encode
 from train import features as credit
-from train import files
 from train.card import NAME, build_card
 from train.compare.report import Compared, Comparison, figure, markdown
 from train.dataset.tidy import Dataset, split, to_csv
@@ -106,8 +106,8 @@ def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None 
             estimator=" ".join(repr(one.pipeline[-1]).split()),
             name=f"{NAME}-{name.replace('_', '-')}",
         )
-        files.replace(folder / "pipeline.joblib", pickled(one.pipeline))
-        files.replace(folder / "card.json", msgspec.json.format(encode(card), indent=2) + b"\n")
+        replace(folder / "pipeline.joblib", pickled(one.pipeline))
+        replace(folder / "card.json", msgspec.json.format(encode(card), indent=2) + b"\n")
     (out / "report").mkdir(exist_ok=True)
     contents = {
         out / "compare" / "tidy.csv": to_csv(data.frame),
@@ -116,7 +116,7 @@ def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None 
         out / "report" / "models.md": markdown(result).encode(),
         out / "report" / "models_roc.png": figure(result, y_test, probability),
     }
-    files.replace_all(contents)
+    replace_all(contents)
     return result
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import Command
+from infra.command import Command
+from infra.files import replace
 from train.dataset.tidy import load, to_csv
-from train.files import replace
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

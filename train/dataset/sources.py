@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 
 import xlrd
 
-from train.files import replace
+from infra.files import replace
 
 UCI_URL = "https://archive.ics.uci.edu/static/public/350/default+of+credit+card+clients.zip"
 UCI_SHA256 = "56c885f84457f6680f8438f02bfcdac9579323d8a94465ee5f26e32baa727602"

@@ -18,11 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from infra.command import Command, whole_number
+from infra.files import replace
 from train import features
-from train.command import Command, whole_number
 from train.dataset.sources import DataError
 from train.dataset.tidy import UCI_COLUMNS, load, split, to_csv, to_tidy
-from train.files import replace
 
 ROWS = 24_000
 LEAF = 10

@@ -24,9 +24,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
+from infra.files import replace
 from train.evaluation.intervals import corrected_t
 from train.evaluation.metrics import Labels
-from train.files import replace
 
 Fold = tuple[Labels, Labels]
 Rung = tuple[int | None, int]  # depth limit and number of trees

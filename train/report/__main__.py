@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.command import Command
+from infra.command import Command
 from train.report.page import write_report
 
 

@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from infra.files import replace_all
 from train import products
-from train.files import replace_all
 from train.report import card, words
 
 _STYLE = """

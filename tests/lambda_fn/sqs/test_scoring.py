@@ -5,6 +5,7 @@ small model can stand for any.
 """
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +25,8 @@ MAX_RECEIVES, VISIBILITY = 5, 61
 
 class SlowService:
     """A service whose rows take as long as they are told to, by a clock of its own."""
+
+    scorer: Scorer
 
     def __init__(self, service, explained, plain=None):
         self._service = service
@@ -240,7 +243,7 @@ def test_outcome_that_grows_too_large_is_given_up_before_the_last_row(slow, mess
     ],
 )
 @pytest.mark.parametrize("functions", [1, 5])
-def test_no_message_dies_of_the_batch_that_it_came_in(messages, size, seconds, functions, slow, message):
+def test_no_message_dies_of_the_batch_that_it_came_in(messages, size, seconds, functions, slow, message, monkeypatch):
     """Play the event source, its queue and its clock, without any fault, for one function or several of them."""
     services = [slow(explained=seconds) for _ in range(functions)]
     start = services[0].now
@@ -257,7 +260,7 @@ def test_no_message_dies_of_the_batch_that_it_came_in(messages, size, seconds, f
             assert one.message.receives <= MAX_RECEIVES
             assert now - (one.message.first_received or now) < SAFE_SECONDS
         service = services[place]
-        scoring.perf_counter = lambda service=service: service.now
+        monkeypatch.setattr(scoring, "perf_counter", partial(getattr, service, "now"))
         service.now = now
         outcomes, postponed = invoke(
             service,

@@ -363,6 +363,7 @@ def test_damaged_base64_is_the_senders_fault(api, context):
     refused((response["statusCode"], json.loads(response["body"])), 400)
 
 
+DIRECT_ROW = read(EVENTS / "direct.json")["instances"][0]
 ROWS = st.deferred(
     lambda: st.builds(
         lambda changes, kept: {n: v for n, v in (DIRECT_ROW | changes).items() if n in kept},
@@ -370,7 +371,6 @@ ROWS = st.deferred(
         st.just({*DIRECT_ROW, "x"}) | st.sets(st.sampled_from([*DIRECT_ROW])),
     )
 )
-DIRECT_ROW = read(EVENTS / "direct.json")["instances"][0]
 PAYLOADS = st.fixed_dictionaries(
     {"instances": st.lists(ROWS | VALUES, max_size=3) | VALUES},
     optional={"explain": st.booleans() | VALUES, "y": VALUES},

@@ -83,7 +83,7 @@ def test_each_pipeline_comes_with_a_card_that_export_takes(compared, data):
     for one in result.models:
         card = decode_card((out / "compare" / one.name / "card.json").read_bytes())
         assert card.name == f"credit-card-default-{one.name.replace('_', '-')}"
-        assert 0 < card.decision.threshold <= 1
+        assert card.decision and card.decision.threshold and 0 < card.decision.threshold <= 1
         score = joblib.load(out / "compare" / one.name / "pipeline.joblib").predict_proba(
             data.frame[list(credit.NAMES)]
         )

@@ -268,7 +268,7 @@ def run(capsys):
     """Run a command in this process; return its exit status and what it printed on stdout and stderr."""
 
     def run(command, *arguments):
-        status = 0
+        status: object = 0
         try:
             COMMANDS[command]([*map(str, arguments)])
         except SystemExit as stop:

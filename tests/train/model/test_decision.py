@@ -32,11 +32,15 @@ def drawn(true, n_rows=8_000, seed=0):
 
 
 def test_right_probabilities_are_left_alone():
-    assert compare_calibrations(*drawn(lambda score: score), "auto").chosen == "none"
+    y, score, folds = drawn(lambda score: score)
+
+    assert compare_calibrations(y, score, folds, "auto").chosen == "none"
 
 
 def test_odds_that_are_bent_are_straightened_by_the_sigmoid():
-    measured = compare_calibrations(*drawn(lambda score: expit(1.8 * logit(score) + 0.5)), "auto")
+    y, score, folds = drawn(lambda score: expit(1.8 * logit(score) + 0.5))
+
+    measured = compare_calibrations(y, score, folds, "auto")
 
     assert measured.chosen == "sigmoid"
     gain = measured.gains["sigmoid"]
@@ -51,7 +55,9 @@ def test_probabilities_of_a_step_are_calibrated_by_isotonic_regression():
 
 
 def test_a_calibration_that_is_asked_for_is_taken():
-    assert compare_calibrations(*drawn(lambda score: score), "isotonic").chosen == "isotonic"
+    y, score, folds = drawn(lambda score: score)
+
+    assert compare_calibrations(y, score, folds, "isotonic").chosen == "isotonic"
 
 
 @pytest.mark.parametrize("method", METHODS[1:])

@@ -25,7 +25,7 @@ from samcli.local.apigw.local_apigw_service import CatchAllPathConverter, LocalA
 from samcli.local.apigw.route import Route
 from samcli.local.docker.exceptions import ProcessSigTermException
 
-from infra.emulator import (
+from infra.local.emulator import (
     EmulatorStopped,
     FunctionError,
     FunctionTimeout,

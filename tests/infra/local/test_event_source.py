@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from infra.emulator import EmulatorStopped
-from infra.event_source import EventSource, failed_ids
-from infra.local_queues import local_queues
+from infra.local.emulator import EmulatorStopped
+from infra.local.event_source import EventSource, failed_ids
+from infra.local.queues import local_queues
 
 IDS = {"a", "b", "c"}
 

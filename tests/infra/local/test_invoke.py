@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from infra.emulator import (
+from infra.local.__main__ import main
+from infra.local.emulator import (
     EmulatorStopped,
     FunctionError,
     FunctionTimeout,
     RequestTooLarge,
     RuntimeInterfaceEmulator,
 )
-from infra.local import main
 from infra.template import Function, TemplateError, read_function
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EVENT = ROOT / "tests/events/http_api_v2.json"
 
 HANDLER = """
@@ -239,7 +239,7 @@ def test_command_gives_the_function_the_variables_that_are_set(tmp_path, capsys)
     ("changed", "status", "error"),
     [
         ({"function": "Scorer"}, 2, "declares no function 'Scorer', only ScoreFunction"),
-        ({"--event": "missing.json"}, 2, "no event missing.json: No such file"),
+        ({"--event": "missing.json"}, 2, "missing.json: No such file"),
         ({"--event": "broken.json"}, 2, "broken.json is not JSON: Expecting value: line 1 column 6"),
         ({"--event": "latin.json"}, 2, "latin.json is not JSON: 'utf-8' codec can't decode"),
         ({"--code": "nowhere"}, 2, "no package nowhere: make package makes it"),

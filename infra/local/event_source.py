@@ -8,7 +8,7 @@ import base64
 from collections.abc import Callable, Collection
 from typing import Any
 
-from infra.emulator import EmulatorError
+from infra.local.emulator import EmulatorError
 
 RECEIVE_AT_MOST = 10  # SQS hands out no more messages at a time
 

@@ -8,15 +8,17 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
-from infra.emulator import EmulatorStopped, FunctionError, RuntimeInterfaceEmulator
-from infra.event_source import EventSource
-from infra.local_queues import local_queues
+from infra.local.emulator import EmulatorStopped, FunctionError, RuntimeInterfaceEmulator
+from infra.local.event_source import EventSource
+from infra.local.queues import local_queues
 from infra.template import read_function
 
 REPEATED_EVERY, REFUSED = 10, 5
@@ -86,7 +88,7 @@ def quick_moto(monkeypatch):
     monkeypatch.setattr("moto.sqs.models.unix_time_millis", lambda: time.time() * 1000)
     counts = {"": len, "_delayed": lambda _: 0, "_not_visible": lambda _: 0}
     for name, count in counts.items():
-        prop = property(lambda queue, count=count: count(queue._messages))
+        prop = property(partial(lambda count, queue: count(queue._messages), count))
         monkeypatch.setattr(f"moto.sqs.models.Queue.approximate_number_of_messages{name}", prop)
 
 
@@ -106,6 +108,8 @@ class OneAtATime:
 
 class FlakyQueue(BaseHTTPRequestHandler):
     """What stands between one function and the results queue: it forwards, and often fails."""
+
+    server: Any
 
     # What befalls a round of calls, in an order drawn anew for each round.
     ROUND = ("none",) * 19 + ("refuse call", "refuse entries", "lose reply") * 2 + ("kill before", "kill after")
@@ -161,6 +165,8 @@ class FlakyQueue(BaseHTTPRequestHandler):
 
 class Worker:
     """Polls as Lambda does, with one emulator that is started again when it was killed."""
+
+    proxy: Any
 
     def __init__(self, seed, queues, refused_ids, code, log):
         self.random = random.Random(seed)

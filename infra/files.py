@@ -1,4 +1,4 @@
-"""Products on disk: whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import errno
 import os

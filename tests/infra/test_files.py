@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from train.files import replace, replace_all
+from infra.files import replace, replace_all
 
 
 def test_file_is_replaced_and_no_temporary_is_left(tmp_path):

@@ -20,7 +20,7 @@ import pytest
 import gateway
 from lambda_fn.features import Matrix
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAM = ROOT / ".venv-sam"
 BODY = json.loads((ROOT / "tests/events/http_api_v2.json").read_text())["body"].encode()
 JSON = {"content-type": "application/json"}
@@ -297,7 +297,7 @@ def test_taken_port_is_named(package):
 
     assert process.returncode == 2
     assert out == ""
-    assert err == f"error: port {port} is taken; give another, as in: make serve PORT=3001\n"
+    assert err == f"python -m infra.local: port {port} is taken; give another, as in: make serve PORT=3001\n"
 
 
 def test_probability_comes_back_in_binary(server):

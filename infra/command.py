@@ -1,4 +1,7 @@
-"""What all commands of a package have in common: one clear line and status 2 for whatever is wrong with the input."""
+"""What all commands have in common: one clear line and status 2 for whatever is wrong with the input.
+
+It stands on the standard library alone, and so do the commands of every package on it.
+"""
 
 import argparse
 import os
@@ -32,7 +35,7 @@ class Command(argparse.ArgumentParser):
         except ValueError as error:
             self.error(" ".join(str(error).split()))
         except KeyboardInterrupt:
-            self.exit(130, f"\n{self.prog}: interrupted; nothing is half written, finished scores are kept\n")
+            self.exit(130, f"\n{self.prog}: interrupted; no file is half written\n")
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

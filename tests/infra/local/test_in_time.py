@@ -10,9 +10,9 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from export.exporter import export
-from infra.emulator import RuntimeInterfaceEmulator
-from infra.event_source import EventSource
-from infra.local_queues import local_queues
+from infra.local.emulator import RuntimeInterfaceEmulator
+from infra.local.event_source import EventSource
+from infra.local.queues import local_queues
 from infra.template import read_function
 from lambda_fn.card import Family
 from made_up import card_for

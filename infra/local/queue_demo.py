@@ -1,19 +1,20 @@
 """Ten messages through a queue, the packed function and the results queue, on moto's server: no AWS account.
 
-``python -m infra.queue_demo --code build/function`` prints what became of each.
+``python -m infra.local.queue_demo --code build/function`` prints what became of each.
 """
 
-import argparse
 import io
 import json
 import sys
+from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
-from infra.event_source import EventSource
-from infra.local_queues import LocalQueues, local_queues
+from infra.command import Command
+from infra.local.emulator import EmulatorError, RuntimeInterfaceEmulator
+from infra.local.event_source import EventSource
+from infra.local.queues import LocalQueues, local_queues
 from infra.template import read_function
 from lambda_fn.card import ModelCard, missing_as_nan
 from lambda_fn.features import Rule, example_row
@@ -81,20 +82,20 @@ def describe(outcome: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m infra.queue_demo", description=__doc__.partition("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Send ten messages through a queue, the packed function and the results queue, and print what became of each."""
+    parser = Command(prog="python -m infra.local.queue_demo", description=main.__doc__)
     parser.add_argument("--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        messages = demo_messages(Model(options.code / "model.onnx"))
-    except ModelError as error:
-        parser.exit(2, f"error: {error}\n")
-    try:
-        with local_queues(visibility_seconds=30, max_receives=3) as queues:
-            outcomes = run(queues, options.code, [body for _, body in messages])
-    except EmulatorError as error:
-        parser.exit(1, f"error: {error}\n")
+    with parser.one_line_errors():
+        try:
+            messages = demo_messages(Model(options.code / "model.onnx"))
+            with local_queues(visibility_seconds=30, max_receives=3) as queues:
+                outcomes = run(queues, options.code, [body for _, body in messages])
+        except ModelError as error:
+            parser.error(str(error))
+        except EmulatorError as error:  # the function's fault, not the input's
+            parser.exit(1, f"{parser.prog}: {error}\n")
     width = max(len(name) for name, _ in messages)
     for number, ((name, _), outcome) in enumerate(zip(messages, outcomes, strict=True), 1):
         print(f"{number:2}  {name:{width}}  {describe(outcome)}")

@@ -12,21 +12,18 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from infra.emulator import EmulatorError, RuntimeInterfaceEmulator
-from infra.template import Function, TemplateError, read_function
+from infra.command import Command, whole_number
+from infra.local.emulator import EmulatorError, RuntimeInterfaceEmulator
+from infra.template import Function, read_function
 
 # Ctrl-C, termination, and what a closed terminal sends where there is such a signal.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-class EventError(ValueError):
-    """The event can't be read."""
 
 
 def invoke_in_process(function: Function, code: Path, event: Any) -> Any:
@@ -70,26 +67,24 @@ def _invoke(options: argparse.Namespace) -> None:
 def _read_event(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EventError(f"no event {path}: {error.strerror}") from error
     except ValueError as error:  # no JSON, or no UTF-8
-        raise EventError(f"{path} is not JSON: {error}") from error
+        raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 def _serve(options: argparse.Namespace) -> None:
     if sys.platform != "linux":
         raise OSError(f"serve needs AWS's Runtime Interface Emulator, which needs Linux; this is {sys.platform}")
     try:
-        from infra.sam_api import serve  # aws-sam-cli is in an environment of its own
+        from infra.local.sam_api import serve  # aws-sam-cli is in an environment of its own
     except ModuleNotFoundError as error:
         raise OSError(f"{error}; make serve sets up .venv-sam, which holds it, and runs this there") from error
     serve(options.code, options.port)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__.partition("\n")[0])
+def _parser() -> Command:
+    parser = Command(prog="python -m infra.local", description=main.__doc__)
     commands = parser.add_subparsers(required=True, metavar="invoke | serve")
-    packed = argparse.ArgumentParser(add_help=False)
+    packed = Command(add_help=False)
     packed.add_argument(
         "--code", type=Path, default=Path("build/function"), help="the unpacked package (%(default)s; make package)"
     )
@@ -106,15 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     invoke.set_defaults(run=_invoke)
     serve = commands.add_parser("serve", parents=[packed], help="serve the HTTP API, until Ctrl-C")
-    serve.add_argument("--port", type=_port, default=3000, help="(%(default)s)")
+    serve.add_argument("--port", type=whole_number(1, 65_535), default=3000, help="(%(default)s)")
     serve.set_defaults(run=_serve)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65_536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a port is a number from 1 to 65535")
-    return int(text)
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -131,18 +120,17 @@ def _end(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the functions of template.yaml on this machine, without Docker and without an AWS account."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not (options.code / "lambda_fn").is_dir():
-        parser.exit(2, f"error: no package {options.code}: make package makes it\n")
-    try:
-        options.run(options)
-    except (TemplateError, EventError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
-    except EmulatorError as error:
-        parser.exit(1, f"error: {error}\n")
+    with parser.one_line_errors():
+        if not (options.code / "lambda_fn").is_dir():
+            raise ValueError(f"no package {options.code}: make package makes it")
+        try:
+            options.run(options)
+        except EmulatorError as error:  # the function's fault, not the input's
+            parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

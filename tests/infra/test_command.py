@@ -1,6 +1,6 @@
 import pytest
 
-from train.command import Command, jobs, whole_number
+from infra.command import Command, jobs, whole_number
 
 
 def fail(error, capsys):

@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from infra.queue_demo import demo_messages, main
+from infra.local.queue_demo import demo_messages, main
 
 
 def test_ten_messages_come_out_with_their_outcomes(package, capsys):
@@ -38,4 +38,4 @@ def test_make_runs_it_on_the_packed_function(package):
     command = ["make", "--dry-run", "--assume-old=.venv/ready", "queue-demo", f"BUILD={package.parent}"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    assert f"-m infra.queue_demo --code {package}\n" in printed
+    assert f"-m infra.local.queue_demo --code {package}\n" in printed

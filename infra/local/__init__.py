@@ -1,0 +1,1 @@
+"""The functions of template.yaml on this machine: no Docker, no AWS account."""
