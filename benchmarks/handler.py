@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         one_row["explained"] = lambda: handler(explained)
     batch = {"handler": lambda: handler(many), "bare": lambda: bare.answer(many)}
     figures = {
-        "one_row": interleaved(one_row, turns=100, calls=20),
-        "batch": interleaved(batch, turns=30, calls=1),
+        "one_row": interleaved(one_row, turns=25, calls=20),
+        "batch": interleaved(batch, turns=10, calls=1),
     }
     Path(out).write_text(json.dumps(figures))
 
