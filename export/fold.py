@@ -48,11 +48,6 @@ class Folded:
         """The legal values of each feature."""
         return [domain_of(feature) for feature in self.features]
 
-    @property
-    def sums_in_float32(self) -> bool:
-        """Whether the model itself rounds its sums to float32."""
-        return any(member.ensemble.sums_in == "float32" for member in self.fitted)
-
     def edges(self) -> list[NDArray[np.float64]]:
         """List for each feature the values at which splits change sides."""
         found: list[list[NDArray[np.float64]]] = [[np.empty(0)] for _ in self.domains]

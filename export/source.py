@@ -71,7 +71,8 @@ class Source:
     def n_features(self) -> int:
         """Number of columns that it takes."""
         # CatBoost forgets the number when it is written to a file.
-        return int(self.fitted.n_features_in_) or len(self.fitted.feature_names_)
+        names: Sequence[str] = self.names or getattr(self.fitted, "feature_names_", None) or ()
+        return int(self.fitted.n_features_in_) or len(names)
 
     @property
     def texts(self) -> list[str]:

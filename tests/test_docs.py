@@ -115,7 +115,7 @@ def test_named_module_exists_with_what_is_named_of_it(name):
 
     assert len(parts) > 1 or not attributes
     source = (module / "__init__.py" if module.is_dir() else module.with_suffix(".py")).read_text()
-    assert [one for one in attributes[:1] if not re.search(rf"^(class |def )?{one}\b", source, re.MULTILINE)] == []
+    assert [one for one in attributes[:1] if not re.search(rf"^\s*(class |def )?{one}\b", source, re.MULTILINE)] == []
 
 
 def test_readme_states_the_limits_of_the_code():
