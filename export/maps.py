@@ -245,7 +245,8 @@ def _function(on: _Map, step: Any, x: str) -> str | None:
     if isinstance(function, partial) and function.func is check_array:
         return x
     if isinstance(function, methodcaller):
-        name, *arguments = tuple[Any, ...](function.__reduce__()[1])
+        asked: Any = function.__reduce__()[1]
+        name, *arguments = asked
         kind = np.dtype(arguments[0]) if name == "astype" and arguments else None
         return x if kind == np.float64 else _short(on, x) if kind == np.float32 else None
     try:
