@@ -81,7 +81,7 @@ class Source:
         """The values that its encoders know of columns, by name: a CSV file can't say of 06 whether it is a text."""
         found = dict(_categories(self.fitted, self.names or []))
         for part in _parts(self.fitted):
-            if isinstance(part, ColumnTransformer):
+            if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_"):  # fitted
                 named = [str(name) for name in getattr(part, "feature_names_in_", range(part.n_features_in_))]
                 for _, inner, selected in part.transformers_:
                     own = [named[place] for place in positions(part, selected)]
