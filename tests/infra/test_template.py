@@ -52,10 +52,11 @@ def test_handler_exists(name):
     module, _, function = FUNCTIONS[name]["Handler"].rpartition(".")
     tree = ast.parse(Path(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
 
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    at_import = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.With) else [node])]
+    defined = {node.name for node in at_import if isinstance(node, ast.FunctionDef)}
     assigned = {
         name.id
-        for node in tree.body
+        for node in at_import
         if isinstance(node, ast.Assign)
         for target in node.targets
         for name in ast.walk(target)
