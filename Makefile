@@ -30,6 +30,7 @@ help: ## list these targets
 run: .venv/ready ## train, export, prove, pack, score a sample event [DATA=auto|uci|synthetic|PATH]
 	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid $(GRID)
 	@$(BIN)/python -m export $(BUILD)/pipeline.joblib --out $(BUILD)/model.onnx
+	@$(BIN)/python -m train.report $(BUILD)  # once more: the model card names the file's version and its proof
 	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
 	@$(BIN)/python -m infra.local invoke ScoreFunction --event tests/events/http_api_v2.json --code $(BUILD)/function
 
