@@ -98,14 +98,15 @@ def _with_none(X: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Give texts the type that the model takes: text, or pandas' categories."""
-    head = X.head(20)
     is_text = [name for name in X if not pd.api.types.is_numeric_dtype(X[name].dtype)]
     reasons = []
-    for frame in (head, head.astype(dict.fromkeys(is_text, "category"))):
+    # Categories are those of all rows, whichever are tried.
+    for typed in (X, X.astype(dict.fromkeys(is_text, "category"))):
+        head = typed.head(20)
         try:
-            source.scores(frame if source.names is not None else frame.to_numpy())
+            source.scores(head if source.names is not None else head.to_numpy())
         except Exception as error:  # whatever a model raises for what it can't take
             reasons.append(f"{type(error).__name__}: {error}".partition("\n")[0])
         else:
-            return X.astype(dict(frame.dtypes)) if len(reasons) else X
+            return typed
     raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")

@@ -89,6 +89,7 @@ def test_each_function_is_built_by_the_makefile_for_its_processor():
         command = [
             "make",
             "--dry-run",
+            "--no-print-directory",  # which a make around the tests would have it print
             "--assume-old=.venv/ready",
             "--makefile",
             build / "Makefile",
