@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import xgboost
 
 from everyones import HEADER, measured, row_of
 from everyones_models import CASES
@@ -20,6 +21,8 @@ def without_figures(row):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_model_is_served_as_it_scores_and_documented(case, tmp_path):
+    if case.name == "XGBoost of texts and gaps" and xgboost.__version__ < "3.4":
+        pytest.skip("XGBoost 3.2, the last for Python 3.11, refuses unknown categories that later ones take")
     found = measured(case, tmp_path)
 
     assert found.difference <= found.allowed
