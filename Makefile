@@ -114,6 +114,10 @@ check-template: .venv-sam/ready .venv-checkov/ready ## lint before and after SAM
 	@.venv-sam/bin/python -m infra.check_template
 	@.venv-checkov/bin/checkov --file template.yaml --compact --quiet
 
+.PHONY: docs
+docs: .venv/ready ## bring what was measured in build folders into the documents [FROM="build ..."]
+	@$(BIN)/python -m benchmarks.docs $(FROM)
+
 .PHONY: clean
 clean: ## remove what the other targets made, .venv included
 	@rm -rf .venv .venv-sam .venv-checkov .cache $(BUILD) .aws-sam .coverage .coverage.*

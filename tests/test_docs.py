@@ -1,5 +1,6 @@
-"""What the documents tell a reader to type exists, and their sums are right."""
+"""What the documents tell a reader to type exists, their figures are the measured files', and their sums are right."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from botocore import xform_name
 
 from benchmarks import billed
+from benchmarks.docs import readme
+from benchmarks.docs.blocks import BLOCK, PAGES, functions, read, rendered, sources
+from benchmarks.docs.measured import run
 from infra.package import MAX_ZIP_BYTES
 from infra.template import read_template
 from lambda_fn.card import MAX_FAMILIES
@@ -79,16 +83,77 @@ def test_target_of_make_exists(command):
     assert target is None or re.search(rf"^{target[1]}:", Path("Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("row", rows(COST, "| Case | MB | Processor |"), ids=lambda row: " ".join(row[:3]))
-def test_cost_follows_from_what_was_measured_and_the_prices(row):
-    case, memory, architecture, *dollars = row
-    ((_, _, _, duration, _, log),) = [m for m in rows(COST, "| Case | MB | First") if m[:2] == [case, memory]]
-    batch = re.search(r"batches of (\d+)", case)
-    measured = {"billed": float(duration), "log": float(log)}
+@pytest.mark.parametrize("document", PAGES)
+def test_measured_parts_are_what_the_measured_files_give(document):
+    text = Path(document).read_text(encoding="utf-8")
 
-    parts = billed.cost(case, int(batch[1]) if batch else 1, int(memory), measured, architecture)
+    assert rendered(text, PAGES[document]) == text, "python -m benchmarks.docs renders them"
 
-    assert [float(amount) for amount in dollars] == pytest.approx(list(parts.values()), abs=0.0011)
+
+# What stands outside of these parts, and was not measured: limits, prices, settings, versions, what others report.
+STATED = {
+    "README.md": "Python 3.11|onnxruntime 1.27|Lambda's 6 MB|at 1 MB|DOI 10.24432|CC BY 4.0",
+    "docs/cost.md": r"1,769 MB|0\.14 of one at 256 MB|0\.29 at 512 MB|200 times|20 ms; SQS|SnapStart at 256 MB",
+    "docs/results.md": r"0\.015 of ROC AUC or 0\.01",
+    "docs/models.md": "",
+}
+# Prices, sums of them; and what the first version measured, whose files are gone.
+TABLES_WITHOUT_A_FILE = {
+    "| What | Price | AWS's page | As reported |",
+    "| What | Arithmetic | $ a month |",
+    "| model | ROC AUC | average precision | Brier score | fit, processor time |",
+}
+FIGURE = re.compile(
+    r"(?!95 %)(?<![\w.-])\d[\d,]*(?:\.\d+)? ?(?:(?:ms|us|µs|s|min|KB|MB|MiB|GB|times|minutes|seconds|points)\b|%)"
+    r"|(?<![\w.-])\d+\.\d+\b(?!\.\d)"
+)
+
+
+def outside_of_measured_parts(text):
+    """A document without its measured parts, its code and its addresses."""
+    text = BLOCK.sub("", text)
+    return re.sub(r"^ {4}.*$|`[^`]*`|\]\([^)]*\)", "", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_no_figure_of_the_prose_stands_without_its_measured_file(document):
+    text = outside_of_measured_parts(Path(document).read_text(encoding="utf-8"))
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+
+    assert FIGURE.findall(re.sub(STATED[document] or "(?!)", "", prose)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_no_table_of_figures_stands_without_its_measured_file(document):
+    text = outside_of_measured_parts(document.read_text(encoding="utf-8"))
+
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        if table.splitlines()[0] not in TABLES_WITHOUT_A_FILE:
+            assert FIGURE.findall(table) == []
+
+
+def test_readme_shows_what_make_run_leaves():
+    build = Path("build")
+    if not (build / "function.zip").exists():
+        pytest.skip("build/ holds no run: make run leaves one")
+    if not json.loads((build / "metrics.json").read_text())["data"]["synthetic"]:
+        pytest.skip("build/ holds a run of other data: make run DATA=synthetic leaves the one that README shows")
+
+    figures = run(build)
+    shown = {block["name"]: block["text"].strip("\n") for block in BLOCK.finditer(README)}
+    assert {
+        name: function(figures) for name, function in functions(readme).items() if sources(function) == ("run",)
+    } == {name: text for name, text in shown.items() if sources(functions(readme)[name]) == ("run",)}
+
+
+def test_sums_of_a_million_predictions_are_right():
+    (http,) = [one for one in read("billed")["cases"] if (one["case"], one["memory"]) == ("HTTP", 256)]
+    measured = http | {"billed": 10.0, "log": 1000.0}
+
+    # 200,000 invocations cost 0.04; a quarter of a GB for 10 ms, a million times, is 2,500 GB-seconds.
+    assert billed.cost("HTTP", 1, 256, measured, "x86_64") == pytest.approx(
+        {"requests": 0.2, "duration": 0.0417, "around": 1.0, "logs": 0.65, "sum": 1.8917}, abs=1e-4
+    )
 
 
 def named_in_code(pattern):
