@@ -12,6 +12,7 @@ FAULTS = ("missing file", "directory", "empty file")
 READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--build", "{bad}")],
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
+    "benchmarks.docs": [("{bad}",)],
     "benchmarks.grid_search": [],
     "benchmarks.models": [("--build", "{bad}")],
     "export": [
@@ -19,6 +20,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
         ("{bad}", "--sample", "{bad}", "--target", "y", "--out", "{out}"),
         ("{bad}", "--card", "{bad}", "--out", "{out}"),
     ],
+    "infra.audit": [],
     "infra.check_template": [],
     "infra.docker.base_image": [],
     "infra.drift": [("--model", "{bad}", "--data", "{bad}", "--out", "{out}")],
@@ -40,6 +42,7 @@ REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
+    "infra.audit": [(), ("nowhere.txt",)],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],
     "infra.local": [("serve", "--port", "0"), ("serve", "--port", "65536"), ("dance",), ()],
     "infra.package": [("--architecture", "mips")],
