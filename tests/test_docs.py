@@ -96,6 +96,7 @@ STATED = {
     "docs/cost.md": r"1,769 MB|0\.14 of one at 256 MB|0\.29 at 512 MB|200 times|20 ms; SQS|SnapStart at 256 MB",
     "docs/results.md": r"0\.015 of ROC AUC or 0\.01",
     "docs/models.md": "",
+    "docs/runbook.md": r"Python 3\.1[1-4]|to\s+3\.14",
 }
 # Prices, sums of them; and what the first version measured, whose files are gone.
 TABLES_WITHOUT_A_FILE = {

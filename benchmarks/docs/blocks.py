@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.docs import cost, models, readme, results
+from benchmarks.docs import cost, models, readme, results, runbook
 
 FOLDER = Path("docs/figures")
 # Each document with a module of its own, whose functions are its parts.
@@ -26,6 +26,7 @@ PAGES: dict[str, ModuleType] = {
     "docs/cost.md": cost,
     "docs/models.md": models,
     "docs/results.md": results,
+    "docs/runbook.md": runbook,
 }
 BLOCK = re.compile(r"^<!-- (?P<name>\w+), from [^>]*? -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 
