@@ -100,7 +100,6 @@ OF_REAL_CLIENTS: Mapping[str, tuple[str, str, Take]] = {
     "growth": ("growth.json", "make growth", whole("growth.json")),
     "models": ("compare/models.json", "python -m train.compare", whole("compare/models.json")),
     "peers": ("peers.json", "make bench-peers", whole("peers.json")),
-    "serving": ("compare/serving.json", "make notebook", whole("compare/serving.json")),
     "training": ("metrics.json", "python -m train", training),
 }
 OF_THE_BUNDLED_PORTFOLIO: Mapping[str, tuple[str, str, Take]] = {
