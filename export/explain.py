@@ -14,8 +14,12 @@ falls when only this feature takes the reference's value; and from the reference
 feature takes the row's. (They are the first and the last term of a Shapley value; both are needed, because features
 that say the same thing hide each other's first step.) A family of S > 1 features takes 2 S more mixes of each row.
 
-An ``If`` on ``explain`` chooses between the rows as they are and all their mixes, before the one model in the graph,
-and a second one after it between reading the scores off and weighing them.
+A family of which no feature differs from the reference leaves every mix as it is, so that its contribution is 0 and
+half of the row's mixes are the other half once more. Each is scored once: of alike mixes the one that takes the most
+families from the row, and the scores of all are read off there. With A families that differ, 2^A mixes are scored.
+
+An ``If`` on ``explain`` chooses between the rows as they are and their mixes, before the one model in the graph, and a
+second one after it between reading the scores off and weighing them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,18 +77,47 @@ class Explanation:
         self.n_mixes = self._n_subsets + 2 * len(self._stepping)
 
     def mix(self, graph: Graph) -> None:
-        """Take ``features`` [N, F] and ``explain`` to ``rows`` [N x m, F], where m is `n_mixes`, or 1."""
+        """Take ``features`` [N, F] and ``explain`` to ``rows`` [R, F], which are to be scored.
+
+        Where ``explain`` is true, ``places`` [N, m] tells where among them each row's m mixes are. Where it is false,
+        ``rows`` are the rows themselves.
+        """
         self._tables(graph)
         mixed, plain = Graph(), Graph()
-        mixed.add("Unsqueeze", "features", mixed.constant("middle_axis", np.array([1])), to="each")
-        mixed.add("Where", "mixes", "each", mixed.constant("reference", self._reference), to="mixed")
-        shape = mixed.constant("by_row", np.array([-1, len(self._reference)]))
-        mixed.add("Reshape", "mixed", shape, to="mixed_rows")
+        self._choose_mixes(mixed)
+        mixed.add("NonZero", "chosen", to="row_and_mix")
+        mixed.add("Gather", "row_and_mix", mixed.constant("of_row", np.array(0)), to="row")
+        mixed.add("Gather", "row_and_mix", mixed.constant("of_mix", np.array(1)), to="mix")
+        mixed.add("Gather", "features", "row", to="row_features")
+        mixed.add("Gather", "mixes", "mix", to="is_of_row")
+        mixed.add("Where", "is_of_row", "row_features", "reference", to="mixed_rows")
         plain.add("Identity", "features", to="plain_rows")
-        _choose(graph, {"rows": DOUBLE}, (mixed, ["mixed_rows"]), (plain, ["plain_rows"]))
+        plain.add("Identity", plain.constant("nowhere", np.zeros((0, self.n_mixes), np.int64)), to="no_places")
+        outputs = {"rows": DOUBLE, "places": INT64}
+        _choose(graph, outputs, (mixed, ["mixed_rows", "mixed_places"]), (plain, ["plain_rows", "no_places"]))
+
+    def _choose_mixes(self, graph: Graph) -> None:
+        """Give ``chosen`` [N, m], the mixes of each row that are scored, and ``mixed_places``."""
+        same = graph.add("Equal", "features", "reference", to="equal")
+        if (missing := np.isnan(self._reference)).any():
+            graph.add("IsNaN", "features", to="missing")
+            graph.add("And", "missing", graph.constant("missing_in_reference", missing), to="both_missing")
+            same = graph.add("Or", same, "both_missing", to="same")
+        graph.cast(same, INT64, to="same_ones")
+        graph.add("MatMul", "same_ones", "membership", to="same_in_family")
+        graph.add("Div", "same_in_family", "family_sizes", to="idle")  # 1 where no feature differs, else 0
+        graph.add("MatMul", "idle", "to_alike", to="distance")
+        graph.add("Add", "numbers", "distance", to="alike")
+        graph.add("Equal", "numbers", "alike", to="chosen")
+        # What was chosen before, of this row and those above, is where the next one will be.
+        graph.cast("chosen", INT64, to="chosen_ones")
+        graph.add("Reshape", "chosen_ones", graph.constant("flat", np.array([-1])), to="chosen_in_turn")
+        graph.add("CumSum", "chosen_in_turn", graph.constant("first_axis", np.array(0)), to="before", exclusive=1)
+        graph.add("Reshape", "before", graph.constant("by_row", np.array([-1, self.n_mixes])), to="places_of_chosen")
+        graph.add("GatherElements", "places_of_chosen", "alike", to="mixed_places", axis=1)
 
     def weigh(self, graph: Graph, scores: str, n_scores: int, kept: Mapping[str, tuple[str, int]]) -> None:
-        """Take what the model gives for ``rows`` to what it gives for the rows themselves, and to reasons.
+        """Take what the model gives for ``rows`` [R, F] to what it gives for the rows themselves, and to reasons.
 
         Gives ``contributions`` [N, G] and ``foremost`` [N, G]. Of several scores, those of the largest are explained.
 
@@ -92,23 +125,22 @@ class Explanation:
         ----------
         graph : Graph
         scores : str
-            What is explained, [N x m, K].
+            What is explained, [R, K].
         n_scores : int
             K.
         kept : mapping of str to (str, int)
-            For each output, the value that it is of, [N x m, K], and K: the output is [N, K], or [N] where that is 1.
+            For each output, the value that it is of, [R, K], and K: the output is [N, K], or [N] where that is 1.
         """
         mixed, plain = Graph(), Graph()
         outputs = {to: DOUBLE for to in kept} | {"contributions": DOUBLE, "foremost": INT64}
+        mixed.add("Gather", "places", mixed.constant("of_whole_row", np.array(0)), to="place_of_whole_row", axis=1)
         for to, (value, width) in kept.items():
             if width == 1:
                 plain.add("Reshape", value, plain.constant(f"shape_of_{to}", np.array([-1])), to=f"plain_{to}")
+                value = mixed.add("Reshape", value, mixed.constant(f"flat_{to}", np.array([-1])), to=f"each_{to}")
             else:
                 plain.add("Identity", value, to=f"plain_{to}")
-            by_mix = mixed.constant(f"mixes_of_{to}", np.array([-1, self.n_mixes, *([width] if width > 1 else [])]))
-            mixed.add("Reshape", value, by_mix, to=f"mixed_{to}")
-            row = mixed.constant(f"row_of_{to}", np.array(0))
-            mixed.add("Gather", f"mixed_{to}", row, to=f"full_{to}", axis=1)
+            mixed.add("Gather", value, "place_of_whole_row", to=f"full_{to}")
         plain.add("MatMul", scores, plain.constant("nothing", np.zeros((n_scores, self._n_families))), to="no_shapley")
         plain.cast("no_shapley", INT64, to="no_foremost")
         self._weigh(mixed, scores, n_scores)
@@ -120,36 +152,60 @@ class Explanation:
         )
 
     def _tables(self, graph: Graph) -> None:
-        """Write `masks` and `weights` as nodes on constants: a runtime computes them once, at load."""
-        kernel = _kernel(self._n_families)
+        """Write what hangs on the families alone as nodes on constants: a runtime computes it once, at load."""
+        kernel, n_features = _kernel(self._n_families), len(self._families)
+        graph.constant("reference", self._reference)
         graph.constant("families", self._families)
-        graph.constant("powers", 2 ** np.arange(self._n_families))
-        last, down = graph.constant("last", np.array(self._n_subsets - 1)), graph.constant("down", np.array(-1))
-        graph.constant("kernel_within", np.array([0.0, *kernel]))
-        graph.constant("kernel_without", -np.array([*kernel, 0.0]))
         graph.constant("second_axis", np.array([1]))
+        last, down = graph.constant("last", np.array(self._n_subsets - 1)), graph.constant("down", np.array(-1))
+        # All subsets, the full one first, as numbers, as bits and as truth values [2^G, G].
+        graph.constant("powers", 2 ** np.arange(self._n_families))
         graph.add("Range", last, down, down, to="subsets")
         graph.add("Unsqueeze", "subsets", "second_axis", to="subset_column")
         graph.add("BitwiseAnd", "subset_column", "powers", to="bits")
         graph.cast("bits", BOOL, to="masks")
-        graph.add("Gather", "masks", "families", to="family_mixes", axis=1)
+        # As `weights` computes them.
+        graph.constant("kernel_within", np.array([0.0, *kernel]))
+        graph.constant("kernel_without", -np.array([*kernel, 0.0]))
         graph.cast("masks", INT64, to="ones")
         graph.add("ReduceSum", "ones", "second_axis", to="sizes", keepdims=1)
         graph.add("Gather", "kernel_within", "sizes", to="within")
         graph.add("Gather", "kernel_without", "sizes", to="without")
         graph.add("Where", "masks", "within", "without", to="weights")
+        # The families' features [F, G].
+        graph.constant("family_numbers", np.arange(self._n_families))
+        graph.constant("family_sizes", np.bincount(self._families, minlength=self._n_families))
+        graph.add("Unsqueeze", "families", "second_axis", to="family_column")
+        graph.add("Equal", "family_column", "family_numbers", to="is_member")
+        graph.cast("is_member", INT64, to="membership")
+        # What mixes take from the row [m, F], and how far from a mix the one is that takes a family besides [m, G].
+        graph.add("Gather", "masks", "families", to="family_mixes", axis=1)
+        graph.add("Sub", "bits", "powers", to="to_larger")
+        none, up = graph.constant("none", np.array(0)), graph.constant("up", np.array(1))
+        graph.add("Range", none, graph.constant("n_mixes", np.array(self.n_mixes)), up, to="numbers")
         if not len(self._stepping):
             graph.add("Identity", "family_mixes", to="mixes")
+            graph.add("Transpose", "to_larger", to="to_alike", perm=[1, 0])
             return
         graph.constant("stepping", self._stepping)
         graph.add("Unsqueeze", "stepping", "second_axis", to="stepping_column")
-        graph.add("Equal", "stepping_column", graph.constant("places", np.arange(len(self._families))), to="alone")
+        graph.add("Equal", "stepping_column", graph.constant("columns", np.arange(len(self._families))), to="alone")
         graph.add("Not", "alone", to="all_others")
         graph.add("Concat", "family_mixes", "alone", "all_others", to="mixes", axis=0)
+        graph.add("Gather", "is_member", "stepping", to="is_stepping_member")
+        graph.add("Transpose", "is_stepping_member", to="own", perm=[1, 0])
+        # Of a family that doesn't differ no step is scored: the row as it is, number 0, stands in for it.
+        graph.add("Gather", "membership", "stepping", to="step_family")
+        graph.add("Concat", "step_family", "step_family", to="step_families", axis=0)
+        graph.constant("to_row", -np.arange(self._n_subsets, self.n_mixes)[:, None])
+        graph.add("Mul", "step_families", "to_row", to="step_to_row")
+        graph.add("Concat", "to_larger", "step_to_row", to="to_alike_of_mix", axis=0)
+        graph.add("Transpose", "to_alike_of_mix", to="to_alike", perm=[1, 0])
 
     def _weigh(self, graph: Graph, scores: str, n_scores: int) -> None:
-        by_mix = graph.constant("by_mix", np.array([-1, self.n_mixes, *([n_scores] if n_scores > 1 else [])]))
-        mix_scores = graph.add("Reshape", scores, by_mix, to="mix_scores")
+        if n_scores == 1:
+            scores = graph.add("Reshape", scores, graph.constant("flat_scores", np.array([-1])), to="each_score")
+        mix_scores = graph.add("Gather", scores, "places", to="mix_scores")
         if n_scores > 1:
             graph.add("Gather", mix_scores, graph.constant("whole_row", np.array([0])), to="row_scores", axis=1)
             graph.add("ArgMax", "row_scores", to="largest", axis=2, keepdims=1)
@@ -193,9 +249,7 @@ class Explanation:
             same = graph.add("Or", same, "both_missing", to="same_as_reference")
         graph.add("Where", same, graph.constant("lowest", _LOWEST), "steps", to="ranked")
         # Each family's own features alone: [N, 1, S] to [N, G, S].
-        own = self._families[self._stepping] == np.arange(self._n_families)[:, None]
         graph.add("Unsqueeze", "ranked", "second_axis", to="ranked_once")
-        graph.constant("own", own)
         graph.add("Where", "own", "ranked_once", graph.constant("no_part", -np.inf), to="ranked_in_family")
         graph.add("ArgMax", "ranked_in_family", to="place", axis=2, keepdims=0)
         graph.add("Gather", "stepping", "place", to="stepping_leading")
