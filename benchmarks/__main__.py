@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import joblib
+from msgspec import UnsetType
 
 from benchmarks import cold_start, explain, ordinary
 from benchmarks.cold_start import Way
@@ -64,7 +65,7 @@ def function_variables(function: Path, *behind: Path) -> dict[str, str]:
 
 
 class Warm(NamedTuple):
-    """A packed function to be asked again and again: its version's benchmark, its variables, what only this one takes."""
+    """A packed function to be asked again and again: its version's benchmark, variables and further arguments."""
 
     script: Path
     variables: Mapping[str, str]
@@ -138,7 +139,7 @@ def in_this_process(pipeline_path: Path, model_path: Path) -> dict[str, dict[str
     return {"load": interleaved(load, turns=20, calls=1), "one_row": interleaved(one_row, turns=20, calls=10)}
 
 
-def rows_to_explain(card: ModelCard, table: Path) -> dict[str, list[dict[str, Value]]]:
+def rows_to_explain(card: ModelCard, table: Path) -> dict[str, list[dict[str, Value | UnsetType]]]:
     """Choose rows as clients send them, by what their reasons cost: of a table's, and those of most work among them.
 
     A row costs the more to explain, the more families of its features differ from the reference profile.

@@ -5,7 +5,7 @@ with standard output, where the function logs and writes its metrics, unbuffered
 
     python benchmarks/handler.py MODEL EVENT OUT ROWS
 
-ROWS is JSON of row objects by name of a case: each is asked with and without reasons, as rows differ in what theirs cost.
+ROWS is JSON, lists of row objects by name: each row is asked with reasons and without, as rows differ in their cost.
 """
 
 import json
