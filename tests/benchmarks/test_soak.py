@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks.soak import __main__ as soak
+from benchmarks.soak.known import known_rows
 
 
 def test_mixed_events_are_answered_right_and_leave_nothing_behind(package, capsys):
@@ -16,7 +17,7 @@ def test_mixed_events_are_answered_right_and_leave_nothing_behind(package, capsy
 
 
 def test_wrong_answer_ends_the_soak(package, monkeypatch, capsys):
-    known = soak.known_rows(package / "model.onnx")
+    known = known_rows(package / "model.onnx")
     known[3]["score"] = [known[3]["score"][0] + 1e-6]
     monkeypatch.setattr(soak, "known_rows", lambda _: known)
 
@@ -39,7 +40,7 @@ def test_what_grows_after_the_first_tenth_ends_the_soak(monkeypatch, capsys, wha
 
 
 def test_rows_are_known_with_their_reasons(model_path):
-    known = soak.known_rows(model_path)
+    known = known_rows(model_path)
 
     assert len(known) > 50
     assert all(len(row["contributions"]) == 8 for row in known)
