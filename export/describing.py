@@ -64,7 +64,7 @@ def described(card: Card, path: Path) -> Card:
 def _families(said: Mapping[str, Any], content: Mapping[str, Any], path: Path) -> list[dict[str, str]]:
     """List the families that the features are in now, in the order of the features."""
     known = {one["name"]: one for one in content["families"]}
-    used = list(dict.fromkeys(one["family"] for one in content["features"] if one["family"]))
+    used = list(dict.fromkeys(one["family"] for one in content["features"] if one.get("family")))
     families = {name: known.get(name, {"name": name, "title": name, "reason": name}) for name in used}
     for name, changes in _fields(said.get("families"), tuple(families), f"{path}: families").items():
         families[name] |= _fields(changes, _OF_FAMILY, f"{path}: families.{name}")

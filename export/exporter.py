@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import onnx
 import pandas as pd
-from numpy.typing import NDArray
 
 from export import proof, witness
 from export.bounds import bound, is_exact, rounding
@@ -17,6 +16,7 @@ from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
 from export.domain import domain_of
 from export.fold import Folded, fold
+from export.golden import golden
 from export.source import Source, Subject
 from export.table import Table
 from export.trees.expression import Model
@@ -34,7 +34,6 @@ from lambda_fn.card import (
     with_checksum,
 )
 
-GOLDEN_ROWS = 16
 TOLERANCE = 1e-12
 # Boosters that add float32 numbers round at each step; the file adds them in float64.
 FLOAT32_TOLERANCE = 1e-6
@@ -94,7 +93,7 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
         explained = witnesses.get("sample", rows)
         report["reasons"] = witness.compare_reasons(subject, served, explained, tolerance)
     report["band"] = _band(folded, cut, report)
-    complete = _complete(subject, report, _golden(subject, rows))
+    complete = _complete(subject, report, golden(subject, rows))
     digest = hashlib.sha256(graph.SerializeToString(deterministic=True) + serving_part(card))
     complete = msgspec.structs.replace(complete, version=digest.hexdigest()[:12])
     graph.metadata_props.add(key=METADATA_KEY, value=encode(complete).decode())
@@ -184,18 +183,7 @@ def _band(folded: Folded, cut: Cut | None, report: dict[str, Any]) -> float:
     return 0.0 if is_exact(decided) else float(report["bound"])
 
 
-def _golden(subject: Subject, rows: NDArray[np.float64]) -> Golden:
-    """Choose made-up rows alone: the file must not carry a client's data."""
-    X = rows[np.linspace(0, len(rows) - 1, num=min(GOLDEN_ROWS, len(rows)), dtype=int)]
-    scores = subject.scores(X)
-    return Golden(
-        tuple(tuple(None if np.isnan(value) else value for value in row) for row in X.tolist()),
-        tuple(map(tuple, scores.reshape(len(X), -1).tolist())),
-        tuple(subject.labels(X, scores).tolist()) if subject.card.decision else (),
-    )
-
-
-def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> ModelCard:
+def _complete(subject: Subject, report: dict[str, Any], chosen: Golden) -> ModelCard:
     reference = subject.scores(subject.reference[None])
     card, libraries = subject.card, {name: version(name) for name in ("onnx", "onnxruntime")}
     witnesses = report["witnesses"].values()
@@ -214,5 +202,5 @@ def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> Model
             labels_differing=sum(one["labels_differing"] for one in witnesses),
             reason=report.get("not_folded_because", ""),
         ),
-        golden=golden,
+        golden=chosen,
     )

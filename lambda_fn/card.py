@@ -34,8 +34,8 @@ class ChecksumError(CardError):
     """The bytes of a model file are not those that were written."""
 
 
-class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Common configuration: immutable, and strict about fields."""
+class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Common configuration: immutable, strict about fields, and silent about what is as usual."""
 
 
 class Code(_Base, frozen=True):
@@ -45,26 +45,31 @@ class Code(_Base, frozen=True):
     meaning: str
 
 
-class Feature(_Base, frozen=True):
+class _Limits(_Base, frozen=True, kw_only=True):
+    """What a feature's numbers may be, and what those were that the model was trained on."""
+
+    minimum: float
+    maximum: float
+    training_minimum: float
+    training_maximum: float
+
+
+class Feature(_Limits, frozen=True):
     """One input of the model, in the order of the file's ``features`` tensor.
 
     All numbers are values of that tensor. ``kind`` is ``number`` (any in ``[minimum, maximum]``), ``integer`` (a whole
     one), ``code`` (one of ``codes``), ``category`` (a text of ``categories``; in the tensor its place in the list) or
     ``boolean`` (1 is true). A missing value is NaN, taken where ``allows_missing``; a category that is not in the list
     is -1, taken where ``allows_unknown``. Values outside ``[training_minimum, training_maximum]`` are scored, and
-    marked as out of range.
+    marked as out of range. A title, description or reason that is not given is the name.
     """
 
     name: str
-    title: str
-    description: str
-    kind: Kind
-    family: str
-    reason: str
-    minimum: float
-    maximum: float
-    training_minimum: float
-    training_maximum: float
+    title: str = ""
+    description: str = ""
+    kind: Kind = "number"
+    family: str = ""
+    reason: str = ""
     unit: str = ""
     codes: tuple[Code, ...] = ()
     categories: tuple[str, ...] = ()
@@ -72,13 +77,29 @@ class Feature(_Base, frozen=True):
     allows_unknown: bool = False
     protected: bool = False
 
+    def __post_init__(self) -> None:
+        _name_by_default(self, _OF_FEATURE)
+
 
 class Family(_Base, frozen=True):
-    """Features that one contribution, and one reason, speaks of together."""
+    """Features that one contribution, and one reason, speaks of together; by its name where no words are given."""
 
     name: str
-    title: str
-    reason: str
+    title: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        _name_by_default(self, _OF_FAMILY)
+
+
+_OF_FEATURE = ("title", "description", "reason")
+_OF_FAMILY = ("title", "reason")
+
+
+def _name_by_default(named: Feature | Family, words: Sequence[str]) -> None:
+    for field in words:
+        if not getattr(named, field):
+            msgspec.structs.force_setattr(named, field, named.name)
 
 
 class Class(_Base, frozen=True):
@@ -272,7 +293,7 @@ def encode(card: Card) -> bytes:
         Where the parts contradict each other, so that no reader would take what was written.
     """
     try:
-        text = msgspec.json.encode(card)
+        text = msgspec.json.encode(_in_short(card))
     except UnicodeEncodeError as error:
         raise CardError(f"a text of the model card is not Unicode: {error}") from error
     if isinstance(card, ModelCard):
@@ -282,19 +303,28 @@ def encode(card: Card) -> bytes:
     return text
 
 
+def _in_short(card: Card) -> dict[str, Any]:
+    """Leave out what a reader puts there by itself: defaults, and words that are the name."""
+    content: dict[str, Any] = msgspec.to_builtins(card)
+    for part, words in (("features", _OF_FEATURE), ("families", _OF_FAMILY)):
+        content[part] = [
+            {field: value for field, value in one.items() if field not in words or value != one["name"]}
+            for one in content[part]
+        ]
+    return content
+
+
 def serving_part(card: Card) -> bytes:
     """Give the part of a card that decisions and answers hang on, as JSON: what a version is made of.
 
     Descriptions, metrics, data, dates and library versions are not in it.
     """
     features = [
-        msgspec.structs.replace(
-            feature,
-            title="",
-            description="",
-            reason="",
-            unit="",
-            codes=tuple(Code(code.value, "") for code in feature.codes),
+        (
+            *(feature.name, feature.kind, feature.family, feature.protected),
+            *(feature.minimum, feature.maximum, feature.training_minimum, feature.training_maximum),
+            *([code.value for code in feature.codes], feature.categories),
+            *(feature.allows_missing, feature.allows_unknown),
         )
         for feature in card.features
     ]

@@ -185,7 +185,9 @@ def test_features_carry_ranges_codes_categories_and_gaps(described):
 
 def test_described_range_is_the_one_that_is_enforced(any_model):
     """Whole numbers between broken limits."""
-    feature = Feature("half", "", "", "integer", "f", "", 0.5, 9.5, 1, 9)
+    feature = Feature(
+        "half", kind="integer", family="f", minimum=0.5, maximum=9.5, training_minimum=1, training_maximum=9
+    )
     card = msgspec.structs.replace(
         any_model.card,
         features=(feature,),
