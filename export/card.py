@@ -339,7 +339,8 @@ def _typical(feature: Feature, values: NDArray[np.float64]) -> float | None:
 def _histogram(feature: Feature, values: NDArray[np.float64]) -> Histogram:
     present = values[~np.isnan(values)]
     if feature.kind in ("category", "boolean", "code"):
-        edges = np.arange(0.5, feature.training_maximum)
+        # Texts that are not in the list have a bin of their own, however rare they were.
+        edges = np.arange(-0.5 if feature.allows_unknown else 0.5, feature.training_maximum)
     elif len(present):
         edges = np.unique(_in_short(np.quantile(present, _DECILES)))
     else:
