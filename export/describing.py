@@ -82,7 +82,7 @@ def _feature(feature: Feature, said: Any, where: str) -> Feature:
         changes["codes"] = [{"value": value, "meaning": str(meaning)} for value, meaning in codes.items()]
     if "title" in changes:
         spoken = [word for word in ("description", "reason") if getattr(feature, word) == feature.title]
-        changes = dict.fromkeys(spoken, changes["title"]) | changes
+        changes = {**dict.fromkeys(spoken, changes["title"]), **changes}
     return _put(feature, changes, where)
 
 

@@ -34,8 +34,8 @@ class ChecksumError(CardError):
     """The bytes of a model file are not those that were written."""
 
 
-class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Common configuration: immutable, strict about fields, and silent about what is as usual."""
+class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Common configuration: immutable, and strict about fields."""
 
 
 class Code(_Base, frozen=True):
@@ -78,7 +78,7 @@ class Feature(_Limits, frozen=True):
     protected: bool = False
 
     def __post_init__(self) -> None:
-        _name_by_default(self, _OF_FEATURE)
+        _name_by_default(self)
 
 
 class Family(_Base, frozen=True):
@@ -89,15 +89,14 @@ class Family(_Base, frozen=True):
     reason: str = ""
 
     def __post_init__(self) -> None:
-        _name_by_default(self, _OF_FAMILY)
+        _name_by_default(self)
 
 
-_OF_FEATURE = ("title", "description", "reason")
-_OF_FAMILY = ("title", "reason")
+_WORDS: dict[type, tuple[str, ...]] = {Feature: ("title", "description", "reason"), Family: ("title", "reason")}
 
 
-def _name_by_default(named: Feature | Family, words: Sequence[str]) -> None:
-    for field in words:
+def _name_by_default(named: Feature | Family) -> None:
+    for field in _WORDS[type(named)]:
         if not getattr(named, field):
             msgspec.structs.force_setattr(named, field, named.name)
 
@@ -303,15 +302,19 @@ def encode(card: Card) -> bytes:
     return text
 
 
-def _in_short(card: Card) -> dict[str, Any]:
+def _in_short(part: Any) -> Any:
     """Leave out what a reader puts there by itself: defaults, and words that are the name."""
-    content: dict[str, Any] = msgspec.to_builtins(card)
-    for part, words in (("features", _OF_FEATURE), ("families", _OF_FAMILY)):
-        content[part] = [
-            {field: value for field, value in one.items() if field not in words or value != one["name"]}
-            for one in content[part]
-        ]
-    return content
+    if isinstance(part, msgspec.Struct):
+        values = [(field, getattr(part, field.name)) for field in msgspec.structs.fields(part)]
+        unsaid = [name for name in _WORDS.get(type(part), ()) if getattr(part, name) == part.name]  # type: ignore[attr-defined]
+        return {
+            field.name: _in_short(value)
+            for field, value in values
+            if value != field.default and field.name not in unsaid
+        }
+    if isinstance(part, dict):
+        return {name: _in_short(value) for name, value in part.items()}
+    return [_in_short(one) for one in part] if isinstance(part, tuple) else part
 
 
 def serving_part(card: Card) -> bytes:

@@ -45,9 +45,8 @@ def render(card: ModelCard) -> Page:
         "version": card.version,
         "task": card.task,
         "families": card.families,
-        # With what JSON leaves out of a card, as it is the default.
-        "features": [msgspec.structs.asdict(feature) for feature in card.features],
-        "target": msgspec.structs.asdict(card.target),
+        "features": card.features,
+        "target": card.target,
         "class_names": [class_name(one) for one in card.target.classes],
         "decision": card.decision,
         # An unknown category has no text: a place of the list that a script reads as undefined can't be in JSON.

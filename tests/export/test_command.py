@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from export import witness
 from export.__main__ import main
-from lambda_fn.card import METADATA_KEY, decode_model_card, encode, verify_checksum
+from lambda_fn.card import METADATA_KEY, Feature, decode_model_card, encode, verify_checksum
 
 
 @pytest.fixture
@@ -149,6 +149,8 @@ def test_card_that_was_drawn_can_be_kept_described_and_given_again(build):
     first = run(build, *drawn, "--describe", build / "overrides.yaml", "--write-card", build / "kept.json")
     again = run(build, "--card", build / "kept.json")
 
+    kept = json.loads((build / "kept.json").read_text())
+    assert all(feature.keys() == set(Feature.__struct_fields__) for feature in kept["features"])
     age = next(feature for feature in first.features if feature.name == "age")
     assert (first.name, age.title, age.maximum) == ("described", "Years", 99.0)
     assert again == first
