@@ -132,6 +132,8 @@ def _summary(out: Path, model: bytes, card: Card, report: dict[str, Any]) -> str
         f"proof: {proof}; {sum(one['rows'] for one in witnesses):,} rows scored by both, largest difference "
         f"{largest:.1e}{differing}",
     ]
+    if refused := report.get("sample_rows_refused"):
+        lines.append(f"{refused:,} rows of the sample are left out, as the card does not allow what they hold")
     members: dict[str, list[str]] = {}
     for feature in card.features:
         members.setdefault(feature.family, []).append(feature.name)

@@ -107,7 +107,7 @@ def _put(part: _P, changes: Mapping[str, Any], where: str) -> _P:
     """Put changes into a part of the card, each of the type that it has there."""
     try:
         # Not strict: YAML's 1e6 is a text.
-        return msgspec.convert(msgspec.structs.asdict(part) | changes, type(part), strict=False)
+        return msgspec.convert({**msgspec.structs.asdict(part), **changes}, type(part), strict=False)
     except msgspec.ValidationError as error:
         raise CardError(f"{where}: {error}") from error
 

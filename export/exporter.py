@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import onnx
 import pandas as pd
+from numpy.typing import NDArray
 
 from export import proof, witness
 from export.bounds import bound, is_exact, rounding
@@ -83,6 +84,8 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
     onnx.checker.check_model(graph, full_check=True)
     served = Served(graph.SerializeToString(deterministic=True), card)
     report = _prove(folded, graph)
+    if "sample" in witnesses:
+        witnesses["sample"], report["sample_rows_refused"] = _allowed(served, card, witnesses["sample"])
 
     tolerance = _tolerance(folded)
     report["witnesses"] = {
@@ -135,6 +138,16 @@ def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
     if sample is None:
         return pd.DataFrame(np.empty((0, len(names))), columns=names)
     return sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(sample, columns=names)
+
+
+def _allowed(served: Served, card: Card, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Leave out rows that the function would refuse: limits may be narrower than the sample; and count them."""
+    illegal = served.run(X, "illegal")[0]
+    refused = illegal.any(axis=1)
+    if refused.all():
+        feature = card.features[int(np.argmax(illegal[0]))]
+        raise CardError(f"the card allows no row of the sample; of the first, {feature.name!r} is not what it may be")
+    return X[~refused], int(refused.sum())
 
 
 def _cut(model: Model, card: Card) -> Cut | None:

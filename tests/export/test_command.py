@@ -156,6 +156,25 @@ def test_card_that_was_drawn_can_be_kept_described_and_given_again(build):
     assert again == first
 
 
+def test_rows_that_narrower_limits_refuse_are_left_out_and_told(build, clients, capsys):
+    young = int((clients[0]["age"][:300] < 30).sum())
+    (build / "overrides.yaml").write_text("features: {age: {minimum: 30}}")
+
+    run(build, "--describe", build / "overrides.yaml")
+
+    assert young and f"\n{young} rows of the sample are left out, as the card" in capsys.readouterr().out
+    assert json.loads((build / "parity.json").read_text())["witnesses"]["sample"]["rows"] == 300 - young
+
+
+def test_limits_that_refuse_the_whole_sample_are_named(build, capsys):
+    (build / "overrides.yaml").write_text("features: {age: {minimum: 200, maximum: 300}}")
+
+    with pytest.raises(SystemExit):
+        run(build, "--describe", build / "overrides.yaml")
+
+    assert "the card allows no row of the sample; of the first, 'age' is not what" in capsys.readouterr().err
+
+
 def test_command_says_what_families_its_reasons_speak_of(build, capsys):
     run(build, "--sample", build / "tidy.csv", "--target", "target")
 

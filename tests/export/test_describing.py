@@ -1,8 +1,11 @@
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from export.describing import described
-from lambda_fn.card import CardError, Family
+from lambda_fn.card import CardError, Class, Family, Target
 
 
 def put(card, tmp_path, text):
@@ -98,3 +101,21 @@ def test_whole_numbers_become_codes(card, tmp_path):
 def test_what_fits_nothing_is_named(card, tmp_path, text, words):
     with pytest.raises(CardError, match=words):
         put(card, tmp_path, text)
+
+
+def test_example_of_the_document_fits_its_table(card, tmp_path):
+    """A card with the columns that the document's file names."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", Path("docs/your-model.md").read_text(), re.DOTALL)
+    names = iter(["savings", "amount", "age", "telephone"])
+    features = tuple(msgspec.structs.replace(feature, name=next(names)) for feature in card.features[:4])
+    card = msgspec.structs.replace(
+        card,
+        features=features,
+        target=Target("outcome", "", (Class("bad", ""), Class("good", ""))),
+        reference=msgspec.structs.replace(card.reference, profile=card.reference.profile[:4]),
+    )
+
+    changed = put(card, tmp_path, text)
+
+    assert [feature.family for feature in changed.features][-2:] == ["person", "person"]
+    assert changed.features[2].protected and changed.target.classes[1].meaning == "will be paid back"
