@@ -19,25 +19,13 @@ from train.dataset.tidy import split, to_csv
 from train.evaluation.evaluate import Decided, Evaluation
 from train.evaluation.groups import Characteristic
 from train.evaluation.metrics import Floats, Labels
-from train.model.decision import Calibration, Costs
+from train.model.calibration import Calibration
+from train.model.choice import Choice
+from train.model.decision import Costs
 from train.model.stability import Stability
 
 _T = TypeVar("_T")
 _PARTS = ("training", "test")
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """How the model was chosen: cross-validated areas under the ROC curve, and bytes as they were estimated."""
-
-    grid: str
-    candidates: int
-    folds: int
-    parameters: dict[str, Any]
-    roc_auc: float
-    file_bytes: int
-    largest_roc_auc: float
-    largest_file_bytes: int
-    budget: int | None
 
 
 class Variant(msgspec.Struct, frozen=True):

@@ -31,9 +31,10 @@ from train.dataset.tidy import Dataset, split, to_csv
 from train.evaluation.intervals import area_difference, bootstrap, holm
 from train.evaluation.metrics import Floats, Labels, ranking_metrics
 from train.model.candidates import ENSEMBLE, SEED, Model, ensemble, in_words
+from train.model.choice import choose
 from train.model.decision import threshold_of_largest_f1
 from train.model.pipeline import build_pipeline
-from train.model.search import Fold, choose, search
+from train.model.search import Fold, search
 from train.products import pickled, to_json
 from train.training import FOLDS
 

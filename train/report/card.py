@@ -1,6 +1,6 @@
 """What the model card's template shows that no product holds as it is: rows of tables, sentences on gaps, figures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -10,11 +10,10 @@ from lambda_fn.card import Interval
 from train import features as credit
 from train.dataset.tidy import YEH
 from train.evaluation import effects
-from train.evaluation.evaluate import bins, error_by_chance
+from train.evaluation.evaluate import bins
 from train.evaluation.groups import MEASURES, SMALL, Characteristic
 from train.evaluation.intervals import share_of
 from train.evaluation.metrics import TITLES, Floats
-from train.model.candidates import in_words
 from train.model.decision import Costs, cost_curve, threshold_of_least_cost
 from train.model.pipeline import uncalibrated
 from train.products import Products, Variant
@@ -39,11 +38,6 @@ def protected(p: Products) -> list[str]:
     """Name the protected characteristics that the model decides by."""
     families = {feature.family for feature in p.card.features if feature.protected}
     return [family.title.lower() for family in p.card.families if family.name in families]
-
-
-def measures(p: Products, names: tuple[str, ...]) -> Rows:
-    """Give metrics of the test part."""
-    return [(TITLES[name], interval(p.metrics.test.metrics[name], 4 if name == "brier" else 3)) for name in names]
 
 
 def features(p: Products) -> Rows:
@@ -74,48 +68,6 @@ def candidates(p: Products) -> Rows:
                 "" if ours else interval(Interval(row["difference"], row["low"], row["high"]), 4, "+"),
                 f"{row['file_bytes'] / 1e3:,.0f} KB",
             )
-        )
-    return rows
-
-
-def challengers(p: Products) -> Rows:
-    """Give the other models that were tried."""
-    return [
-        (one.title, one.parameters, interval(one.cross_validated, 4, "+"), interval(one.test, 4, "+"))
-        for one in p.metrics.challengers
-    ]
-
-
-def gains(p: Products) -> Rows:
-    """Give the tenths of the test clients, the riskiest first."""
-    return [
-        (
-            f"{place}",
-            f"{one.rows:,}",
-            percent(one.lowest),
-            percent(one.predicted),
-            percents(one.observed, ""),
-            percent(one.captured),
-            f"{one.lift:.2f}",
-        )
-        for place, one in enumerate(bins(p.y, p.probability), start=1)
-    ]
-
-
-def calibration_by_chance(p: Products) -> Interval:
-    """Give the calibration error that right probabilities would have."""
-    return error_by_chance(p.probability)
-
-
-def calibrations(p: Products) -> Rows:
-    """Give what each calibration gains on cross-validated predictions."""
-    rows = []
-    for name, gain in p.metrics.calibration.gains.items():
-        brier = f"{gain.brier_gain:+.5f} ± {gain.brier_gain_error:.5f}" if name != "none" else ""
-        loss = f"{gain.log_loss_gain:+.5f} ± {gain.log_loss_gain_error:.5f}" if name != "none" else ""
-        chosen = " (chosen)" if name == p.metrics.calibration.chosen else ""
-        rows.append(
-            (name + chosen, f"{gain.brier:.5f}", brier, f"{gain.log_loss:.5f}", loss, f"{gain.calibration_error:.4f}")
         )
     return rows
 
@@ -156,18 +108,6 @@ def _cost(p: Products, threshold: float, worth: float) -> float:
     return float((marked & ~defaulted).mean() + worth * (~marked & defaulted).mean())
 
 
-def decisions(p: Products) -> Rows:
-    """Give the metrics of the decisions at the threshold and at 0.5."""
-    both = p.metrics.test.decisions
-    return [(TITLES[name], *(interval(one.metrics[name]) for one in both)) for name in both[0].metrics]
-
-
-def training_confusion(p: Products) -> Rows:
-    """Give the confusion matrix of the rows that the model was fitted on."""
-    (tn, fp), (fn, tp) = p.metrics.training.confusion_matrix
-    return [("paid", f"{tn:,}", f"{fp:,}"), ("defaulted", f"{fn:,}", f"{tp:,}")]
-
-
 class Drivers(msgspec.Struct, frozen=True):
     """AUC lost where a feature, or a family by its title, is shuffled; and impurity, where the model tells it."""
 
@@ -189,20 +129,8 @@ def drivers(p: Products) -> Drivers:
     )
 
 
-def importances(measured: Drivers) -> Rows:
-    """Give importances as numbers, the largest first."""
-    return [
-        (name, interval(lost, 4, "+"), f"{measured.impurity[name]:.4f}" if measured.impurity else "not told")
-        for name, lost in _falling(measured.features)
-    ]
-
-
-def family_importances(measured: Drivers) -> Rows:
-    """Give the importances of families, the largest first."""
-    return [(name, interval(lost, 4, "+")) for name, lost in _falling(measured.families)]
-
-
-def _falling(importances: dict[str, Interval]) -> list[tuple[str, Interval]]:
+def falling(importances: dict[str, Interval]) -> list[tuple[str, Interval]]:
+    """Sort importances, the largest first."""
     return sorted(importances.items(), key=lambda item: -item[1].value)
 
 
@@ -210,20 +138,6 @@ def variants(p: Products) -> tuple[Variant, Variant]:
     """Give the model with all features, then the one without the protected ones."""
     one, other = p.metrics.variants
     return (other, one) if one.left_out else (one, other)
-
-
-def wholes(p: Products) -> Rows:
-    """Give what both models measure as a whole."""
-    both = variants(p)
-    names = ("roc_auc", "average_precision", "brier", "expected_calibration_error")
-    return [
-        ("threshold", *(f"{one.decided.threshold:.4f}" for one in both)),
-        *((TITLES[name], *(interval(one.metrics[name]) for one in both)) for name in names),
-        *(
-            (TITLES[name], *(interval(one.decided.metrics[name]) for one in both))
-            for name in ("f1", "precision", "recall")
-        ),
-    ]
 
 
 def gaps(p: Products) -> Rows:
@@ -258,40 +172,10 @@ def changes(p: Products) -> dict[str, int]:
     return {word: found.count(word) for word in ("grows", "shrinks", "stays")}
 
 
-def groups(p: Products) -> Iterator[tuple[str, Rows, Rows]]:
-    """Give each characteristic, its groups' decisions, and their ranking and calibration."""
-    for by, measured in p.metrics.variants[0].by.items():
-        decided = [
-            (
-                group.name,
-                f"{group.rows:,}",
-                percents(group.selection_rate, ""),
-                percents(group.true_positive_rate, ""),
-                percents(group.false_positive_rate, ""),
-            )
-            for group in measured.groups
-        ]
-        ranked = [
-            (group.name, interval(group.roc_auc), f"{100 * group.predicted:.1f}", percents(group.observed, ""))
-            for group in measured.groups
-        ]
-        yield by, decided, ranked
-
-
 def undocumented_months(p: Products) -> float:
     """Give the share of the training part's client months that have the status -2 or 0."""
     months = p.training[[feature.name for feature in credit.FEATURES if feature.family == "repayment_status"]]
     return float(np.isin(months.to_numpy(), (-2, 0)).mean())
-
-
-def libraries(p: Products) -> str:
-    """Write the library versions."""
-    return ", ".join(f"{name} {version}" for name, version in p.card.libraries.items())
-
-
-def parameters(p: Products) -> str:
-    """Write the chosen parameters."""
-    return in_words(p.metrics.choice.parameters)
 
 
 def proof(p: Products) -> str:
@@ -308,7 +192,7 @@ def figures_of(p: Products, driven: Drivers) -> dict[str, str]:
     """Draw all figures: SVG by name."""
     measured, base = p.metrics.test.metrics, float(p.training[credit.TARGET].mean())
     known = {feature.name: feature for feature in credit.FEATURES}
-    top = [name for name, _ in _falling(driven.features)[:_DEPENDENCES]]
+    top = [name for name, _ in falling(driven.features)[:_DEPENDENCES]]
     dependences = {
         known[name].title: (
             known[name].unit or ("months late" if name.startswith("pay_") else "code"),

@@ -13,6 +13,9 @@ from markdown_it.token import Token
 
 from infra.files import replace_all
 from train import products
+from train.evaluation.evaluate import bins, error_by_chance
+from train.evaluation.metrics import TITLES
+from train.model.candidates import in_words
 from train.report import card, words
 
 _STYLE = """
@@ -78,9 +81,10 @@ def render(trained: products.Products, drivers: card.Drivers) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"interval": words.interval, "percent": words.percent, "percents": words.percents}
-    template = environment.get_template("model_card.md.j2")
-    text = template.render(p=trained, drivers=drivers, card=card, table=words.table)
+    environment.filters |= {name: getattr(words, name) for name in ("interval", "percent", "percents", "thousands")}
+    environment.globals |= {"bins": bins, "card": card, "error_by_chance": error_by_chance, "in_words": in_words}
+    environment.globals |= {"table": words.table, "titles": TITLES, "zip": zip}
+    text = environment.get_template("model_card.md.j2").render(p=trained, drivers=drivers)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
