@@ -119,7 +119,7 @@ def write(folder: Path, products: Products, tidy: pd.DataFrame) -> None:
     )
     contents = {
         "pipeline.joblib": pickled(products.pipeline),
-        "card.json": msgspec.json.format(encode(products.card), indent=2) + b"\n",
+        "card.json": to_json(products.card),
         "metrics.json": to_json(products.metrics),
         "cv_results.csv": to_csv(products.results.drop(columns="params")),
         "predictions.csv": to_csv(predictions[[credit.ID, "part", "probability", credit.TARGET]]),
@@ -161,8 +161,9 @@ def read(folder: Path) -> Products:
 
 
 def to_json(record: Any) -> bytes:
-    """Write a record as JSON for people, too."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    """Write a record as JSON for people, too; a card that contradicts itself is refused."""
+    encoded = encode(record) if isinstance(record, Card) else msgspec.json.encode(record)
+    return msgspec.json.format(encoded, indent=2) + b"\n"
 
 
 def pickled(pipeline: Pipeline) -> bytes:

@@ -97,7 +97,7 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
         model.decider.out_of_fold,
         decision=model.decider.decision,
         data=described,
-        estimator=" ".join(repr(pipeline[-1]).split()),
+        classifier=pipeline[-1],
         metrics=model.measured.metrics,
         decisions=[Decisions(one.threshold, one.metrics, one.confusion_matrix) for one in model.measured.decisions],
         owner=options.owner,

@@ -87,13 +87,16 @@ def make_decider(
     measured = compare_calibrations(y, raw, folds, calibration)
     fitted = calibrated(pipeline, measured.chosen, cv).fit(X, y)
     out_of_fold = cross_fitted(measured.chosen, y, raw, folds)
-    where = f"{len(folds)}-fold cross-validated predictions of the training part"
+    return Decider(fitted, out_of_fold, decide(y, out_of_fold, len(folds), costs), measured)
+
+
+def decide(y: Labels, out_of_fold: Floats, n_folds: int, costs: Costs | None = None) -> Decision:
+    """Choose the threshold on cross-validated probabilities: of the largest F1, or of the least cost."""
+    where = f"{n_folds}-fold cross-validated predictions of the training part"
     if costs is None:
-        threshold, how = threshold_of_largest_f1(y, out_of_fold), f"largest F1 on {where}"
-    else:
-        threshold = threshold_of_least_cost(y, out_of_fold, costs)
-        how = f"least cost on {where}, where a missed default costs {costs.ratio:g} times as much as a false alarm"
-    return Decider(fitted, out_of_fold, Decision("at_least", threshold, how), measured)
+        return Decision("at_least", threshold_of_largest_f1(y, out_of_fold), f"largest F1 on {where}")
+    how = f"least cost on {where}, where a missed default costs {costs.ratio:g} times as much as a false alarm"
+    return Decision("at_least", threshold_of_least_cost(y, out_of_fold, costs), how)
 
 
 def threshold_of_largest_f1(y: Labels, probability: Floats) -> float:

@@ -75,7 +75,8 @@ def search(
     versions = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
     common = joblib.hash((versions, X, y, pipeline.get_params()))
     scores, nodes = np.zeros((2, len(candidates), len(folds)))
-    left, tasks = [], []
+    left: list[tuple[list[int], int, Path | None]] = []
+    tasks = []
     for members in groups.values():
         tried = [candidates[place] for place in members]
         for k, fold in enumerate(folds):
