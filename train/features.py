@@ -75,7 +75,7 @@ def _column(
     reason: str = "", **more: Any,
 ) -> Column:  # fmt: skip
     feature = Feature(name, title, description, kind, family, reason or title, low, high, low, high, **more)
-    return Column(feature, encode, scaled=kind == "integer")
+    return Column(feature, encode, scaled=kind != "code")
 
 
 def _amount(name: str, title: str, description: str, family: str, reason: str, raw: str, minimum: int = 0) -> Column:

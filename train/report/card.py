@@ -14,6 +14,7 @@ from train.evaluation.evaluate import bins
 from train.evaluation.groups import MEASURES, SMALL, Characteristic
 from train.evaluation.intervals import share_of
 from train.evaluation.metrics import TITLES, Floats
+from train.model.candidates import BY_NAME
 from train.model.decision import Costs, cost_curve, threshold_of_least_cost
 from train.model.pipeline import uncalibrated
 from train.products import Products, Variant
@@ -40,6 +41,16 @@ def protected(p: Products) -> list[str]:
     return [family.title.lower() for family in p.card.families if family.name in families]
 
 
+def kind(p: Products) -> str:
+    """Name the kind of model; a grid that is no model's own is the forest's."""
+    return BY_NAME[p.metrics.choice.grid].title if p.metrics.choice.grid in BY_NAME else "random forest"
+
+
+def is_monotone(p: Products) -> bool:
+    """Tell whether directions were asked of some features, by ``--monotone``."""
+    return getattr(uncalibrated(p.pipeline), "monotonic_cst", None) is not None
+
+
 def features(p: Products) -> Rows:
     """Describe each feature in the training part."""
     rows = []
@@ -49,7 +60,8 @@ def features(p: Products) -> Rows:
         meaning = feature.title + (f", {feature.unit}" if feature.unit else "")
         if feature.codes and len(feature.codes) <= 4:
             meaning += ": " + ", ".join(f"{code.value} {code.meaning}" for code in feature.codes)
-        rows.append((name, meaning, *(f"{value:,.0f}" for value in (column.min(), column.median(), column.max()))))
+        digits = ",.3g" if feature.kind == "number" else ",.0f"
+        rows.append((name, meaning, *(f"{value:{digits}}" for value in (column.min(), column.median(), column.max()))))
     return rows
 
 
@@ -146,17 +158,20 @@ def gaps(p: Products) -> Rows:
     rows = []
     for by in before.by:
         for measure in (*MEASURES, "approval_ratio"):
-            pair = [one.by[by].gaps.get(measure) for one in (before, after)]
-            if pair[0] is None or pair[1] is None:
+            pair = [gap for one in (before, after) if (gap := one.by[by].gaps.get(measure))]
+            if len(pair) < 2:
                 continue
+            in_points = measure not in ("roc_auc", "approval_ratio")
             change = pair[1].interval.value - pair[0].interval.value
-            if measure == "approval_ratio":
-                change, title, cells = -change, "approval ratio", [interval(gap.interval) for gap in pair if gap]
-            elif measure == "roc_auc":
-                title, cells = TITLES[measure], [interval(gap.interval) for gap in pair if gap]
-            else:
-                title, cells = TITLES[measure] + ", points", [percents(gap.interval, "") for gap in pair if gap]
-            rows.append((by, title, f"{pair[1].higher}, {pair[1].lower}", *cells, _change(change)))
+            rows.append(
+                (
+                    by,
+                    TITLES[measure] + (", points" if in_points else ""),
+                    "; ".join(dict.fromkeys(f"{gap.higher}, {gap.lower}" for gap in pair)),
+                    *(percents(gap.interval, "") if in_points else interval(gap.interval) for gap in pair),
+                    _change(-change if measure == "approval_ratio" else change),
+                )
+            )
     return rows
 
 
@@ -195,7 +210,7 @@ def figures_of(p: Products, driven: Drivers) -> dict[str, str]:
     top = [name for name, _ in falling(driven.features)[:_DEPENDENCES]]
     dependences = {
         known[name].title: (
-            known[name].unit or ("months late" if name.startswith("pay_") else "code"),
+            known[name].unit or ("months late" if known[name].family == "repayment_status" else known[name].kind),
             effects.dependence(p.pipeline, p.training[list(p.metrics.features)], name),
         )
         for name in top

@@ -44,6 +44,8 @@ img ~ em { font-size: .9rem; font-style: normal; color: #444; }
   body { font-size: 10.5pt; max-width: none; padding: 0; }
   h2, h3, p:has(+ .scroll) { break-after: avoid; }
   tr { break-inside: avoid; }
+  tbody tr:nth-child(-n+2) { break-after: avoid; }
+  tbody tr:nth-last-child(-n+2) { break-before: avoid; }
   .scroll { overflow: visible; }
   table { font-size: 8pt; width: 100%; }
 }

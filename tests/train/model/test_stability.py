@@ -1,8 +1,9 @@
 import pytest
 from sklearn.model_selection import StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
 
 from train.model.calibration import METHODS
-from train.model.pipeline import calibrated
+from train.model.pipeline import build_pipeline, calibrated
 from train.model.stability import stability
 
 
@@ -15,3 +16,12 @@ def test_other_seeds_flip_some_labels_behind_the_same_calibration(method, pipeli
 
     assert 0 < max(found.flipped) < 0.3
     assert all(0.5 < area < 1 for area in found.roc_auc)
+
+
+def test_a_classifier_without_chance_flips_nothing(clients):
+    X, y = clients[0], clients[1].to_numpy()
+    model = build_pipeline(classifier=GaussianNB()).fit(X, y)
+
+    found = stability(model, X, y, X, y, 0.3)
+
+    assert set(found.flipped) == {0.0} and len(set(found.roc_auc)) == 1
