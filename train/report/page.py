@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from threadpoolctl import threadpool_limits
 
 from infra.files import replace_all
 from train import products
@@ -52,6 +53,8 @@ img ~ em { font-size: .9rem; font-style: normal; color: #444; }
 """
 
 
+# Threads of a booster would wait for one another after each tree of each small prediction.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def write_report(folder: Path) -> Path:
     """Write the model card of a training into the folder ``report``.
 
