@@ -202,23 +202,21 @@ def importances(
     features: Mapping[str, Interval], impurity: Mapping[str, float], families: Mapping[str, Interval]
 ) -> Figure:
     """Draw permutation importances of features, beside impurity's where there is one, and of families."""
-    figure, (left, middle, right) = _figure(6.6, 1, 3, width_ratios=[5, 3, 4])
+    figure, panels = _figure(6.6, 1, 3 if impurity else 2, width_ratios=[5, 3, 4] if impurity else None)
     names = sorted(features, key=lambda name: features[name].value)
-    for axes, order, values in (
-        (left, names, features),
-        (right, sorted(families, key=lambda n: families[n].value), families),
+    for axes, title, order, values in (
+        (panels[0], "Permutation, test part", names, features),
+        (panels[-1], "Families together", sorted(families, key=lambda name: families[name].value), families),
     ):
         lost, errors = _with_errors([values[name] for name in order])
         axes.barh(order, lost, xerr=errors, color=BLUE, height=0.62, error_kw=_ERROR_BARS)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_xlabel("AUC lost when shuffled")
-    middle.barh(names, [impurity.get(name, 0) for name in names], color=ORANGE, height=0.62)
-    middle.set_yticklabels([])
-    middle.set_xlabel("impurity removed")
-    left.set_title("Permutation, test part")
-    middle.set_title("Impurity, training" if impurity else "No impurity told")
-    right.set_title("Families together")
-    for axes in (left, middle, right):
+        axes.set(title=title, xlabel="AUC lost when shuffled")
+    if impurity:
+        panels[1].barh(names, [impurity[name] for name in names], color=ORANGE, height=0.62)
+        panels[1].set(title="Impurity, training", xlabel="impurity removed")
+        panels[1].set_yticklabels([])
+    for axes in panels:
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.margins(y=0.01)

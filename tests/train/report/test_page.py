@@ -16,7 +16,7 @@ from train.evaluation.effects import dependence, permutation_importances
 from train.evaluation.groups import Characteristic, Gap
 from train.model.decision import Costs
 from train.report import __main__ as command
-from train.report import card, words
+from train.report import card, figures, words
 from train.report.page import render, to_html
 
 ROOT = Path(__file__).parents[3]
@@ -216,6 +216,27 @@ def test_a_gap_that_grows_is_told_as_plainly_as_one_that_shrinks(before, after, 
         words.percents(Interval(after[0], after[0] - 0.01, after[0] + 0.01), ""),
     )
     assert sum(card.changes(training).values()) == 2
+
+
+def test_groups_that_are_too_small_are_compared_in_words(read, drivers):
+    variants = tuple(
+        msgspec.structs.replace(one, by={by: Characteristic(found.groups, {}) for by, found in one.by.items()})
+        for one in read.metrics.variants
+    )
+
+    text = render(changed(read, variants=variants), drivers)
+
+    assert "No two groups have at least 50 defaulters" in text
+    assert "Largest differences" not in text
+
+
+def test_impurity_is_left_out_where_a_model_has_none(read, drivers):
+    boosted = msgspec.structs.replace(drivers, impurity={})
+    tables = render(read, drivers), render(read, boosted)
+    pictures = [figures.importances(one.features, one.impurity, one.families) for one in (drivers, boosted)]
+
+    assert ["| impurity removed |" in text for text in tables] == [True, False]
+    assert ["Impurity, training" in picture for picture in pictures] == [True, False]
 
 
 def test_products_of_two_trainings_are_refused(trained, tmp_path, capsys):
