@@ -74,7 +74,10 @@ def _column(
     name: str, title: str, description: str, kind: Kind, family: str, low: int, high: int, encode: Encode,
     reason: str = "", **more: Any,
 ) -> Column:  # fmt: skip
-    feature = Feature(name, title, description, kind, family, reason or title, low, high, low, high, **more)
+    feature = Feature(
+        name, title, description, kind, family, reason or title,
+        minimum=low, maximum=high, training_minimum=low, training_maximum=high, **more,
+    )  # fmt: skip
     return Column(feature, encode, scaled=kind != "code")
 
 
