@@ -97,7 +97,7 @@ bench-growth: .venv/ready ## how cost grows with the model and the work, and whe
 .venv-load/ready: .venv/ready benchmarks/requirements-load.txt
 	@echo "Setting up .venv-load: half a minute, once"
 	@$(BIN)/python -m venv --clear .venv-load
-	@.venv-load/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements-load.txt
+	@.venv-load/bin/$(INSTALL) --requirement benchmarks/requirements-load.txt
 	@touch $@
 
 .PHONY: load
@@ -155,7 +155,7 @@ lock: .venv-supply/ready ## pin what the requirements (*.in) ask for, with hashe
 	@for name in tests/requirements-e2e infra/requirements-runtime; do \
 		$(COMPILE) $$name.in --constraints requirements.txt --override tests/requirements-e2e.override \
 			--output-file $$name.txt; done
-	@for name in infra/requirements infra/requirements-checkov infra/requirements-supply; do \
+	@for name in infra/requirements infra/requirements-checkov infra/requirements-supply benchmarks/requirements-load; do \
 		$(COMPILE) $$name.in --output-file $$name.txt; done
 
 .PHONY: audit

@@ -14,6 +14,8 @@ READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
     "benchmarks.docs": [("{bad}",)],
     "benchmarks.grid_search": [],
+    "benchmarks.growth": [("--build", "{bad}", "--out", "{out}")],
+    "benchmarks.load": [("--build", "{bad}")],
     "benchmarks.models": [("--build", "{bad}")],
     "export": [
         ("{bad}", "--out", "{out}"),
@@ -41,6 +43,8 @@ REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--turns", "0")],
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
+    "benchmarks.growth": [("--turns", "0")],
+    "benchmarks.load": [("--requests", "0"), ("--processes", "9")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
     "infra.audit": [(), ("nowhere.txt",)],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],
@@ -89,12 +93,15 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+# Run by the others, among the packages of a function.
+SCRIPTS = {"benchmarks.growth.ask", "benchmarks.handler"}
+
+
 def test_these_are_all_commands():
-    # handler is run by the others, among the packages of a function.
-    assert {*READS} == {*commands()} - {"benchmarks.handler"}
+    assert {*READS} == {*commands()} - SCRIPTS
 
 
-@pytest.mark.parametrize("command", [*READS, "benchmarks.handler"])
+@pytest.mark.parametrize("command", [*READS, *sorted(SCRIPTS)])
 def test_main_takes_arguments_or_the_command_lines(command):
     path = ROOT / command.replace(".", "/")
     source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()

@@ -9,10 +9,13 @@ of it. Without a folder it renders alone. To be run on the machine that measured
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.docs.blocks import FOLDER, PAGES, rendered
+from benchmarks.docs.blocks import FOLDER, PAGES, read, rendered
+from benchmarks.docs.drawn import models, work
 from benchmarks.docs.measured import take
 from infra.command import Command
 from infra.files import replace
+
+DRAWN = {"growth-models": models, "growth-work": work}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for build in options.builds:
             for path in take(build, FOLDER):
                 print(f"{path}: of {build}")
+        for name, draw in DRAWN.items():
+            replace(FOLDER / f"{name}.svg", draw(read("growth")).encode())
         for document, page in PAGES.items():
             text = Path(document).read_text(encoding="utf-8")
             made = rendered(text, page)
