@@ -347,10 +347,8 @@ def _histogram(feature: Feature, values: NDArray[np.float64]) -> Histogram:
         edges = np.empty(0)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     shares = np.round(counts / len(values), _SHARE_DIGITS)
-    histogram = Histogram(feature.name, tuple(edges.tolist()), tuple(shares.tolist()))
-    if len(present) == len(values):
-        return histogram
-    return msgspec.structs.replace(histogram, missing=round(1 - len(present) / len(values), _SHARE_DIGITS))
+    missing = round(1 - len(present) / len(values), _SHARE_DIGITS)
+    return Histogram(feature.name, tuple(edges.tolist()), tuple(shares.tolist()), missing)
 
 
 def _in_short(edges: NDArray[np.float64]) -> NDArray[np.float64]:
