@@ -1,0 +1,131 @@
+"""Serve the same fitted models as others would, and measure all alike: ``make bench-peers``.
+
+    python -m benchmarks.peers [--models default,...] [--rivals floor,...] [--starts 20] [--out build/peers.json]
+
+It takes what ``make run`` left in the build folder, needs a Docker engine, and writes what docs/peers.md shows. Nothing
+runs beside what is measured, and starts are interleaved, so that a busy moment meets all alike.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.containers import InvocationError
+from benchmarks.peers.measure import Figures, batches, differences, dollars, first_answer, running, single, spread
+from benchmarks.peers.models import MODELS, Fitted, records
+from benchmarks.peers.packing import Package, pack
+from benchmarks.peers.rival import Rival
+from benchmarks.peers.rivals import RIVALS, SERVERS
+from infra.command import Command, whole_number
+from infra.docker.base_image import ensure_image
+from infra.files import replace
+
+MEMORIES = (1769, 512, 256)  # the first for all models, the others for the first model
+# Of the starts asked for: a start takes longer the less memory it has.
+SHARES = {1769: 1.0, 512: 0.5, 256: 0.25}
+OTHERS_SHARE = 0.25  # of the other models
+
+Packed = dict[Rival, Package]
+
+
+def say(text: str) -> None:
+    """Tell what goes on."""
+    print(f"peers: {text}", file=sys.stderr, flush=True)
+
+
+def first_answers(packed: Packed, fitted: Fitted, memory: int, starts: int, measured: Mapping[Rival, Figures]) -> None:
+    """Start all functions in turns, after a first time that fills the system's file cache."""
+    rows = records(fitted.rows[:100])
+    took: dict[Rival, list[float]] = {rival: [] for rival in packed}
+    for turn in range(starts + 1):
+        began = time.monotonic()
+        for rival, package in packed.items():
+            milliseconds = first_answer(rival, package, memory, rows)
+            if turn:
+                took[rival].append(milliseconds)
+        say(f"{fitted.name}, {memory} MB: start {turn} of {starts}, {time.monotonic() - began:.0f} s")
+    for rival, values in took.items():
+        measured[rival]["memory"].setdefault(str(memory), {})["first"] = spread(values)
+
+
+def measure_functions(fitted: Fitted, rivals: Sequence[Rival], starts: int, is_first: bool) -> list[Figures]:
+    """Measure all functions with one model."""
+    measured: dict[Rival, Figures] = {}
+    packed: Packed = {}
+    for rival in rivals:
+        measured[rival] = {"model": fitted.name, "rival": rival.name, "title": rival.title, "reasons": rival.reasons}
+        if refused := rival.refuses(fitted):
+            measured[rival]["refused"] = refused
+            continue
+        packed[rival] = package = pack(rival, fitted)
+        sizes = {"zipped": package.zipped, "unzipped": package.unzipped, "model": package.model}
+        measured[rival] |= {"bytes": sizes, "least": rival.least, "memory": {}}
+    memories = MEMORIES if is_first else MEMORIES[:1]
+    for memory in memories:
+        share = SHARES[memory] if is_first else OTHERS_SHARE
+        first_answers(packed, fitted, memory, max(1, round(starts * share)), measured)
+    rows = records(fitted.rows)
+    for rival, package in packed.items():
+        for memory in memories:
+            began = time.monotonic()
+            at = measured[rival]["memory"][str(memory)]
+            with running(rival, package, memory) as session:
+                at |= single(session, rows, warm=300 if memory == MEMORIES[0] else 100)
+                at["log"] = session.log_bytes()
+                if memory == MEMORIES[0]:
+                    at |= batches(session, rows)
+                    measured[rival]["differences"] = differences(session, fitted)
+            at["dollars"] = dollars(rival, memory, at)
+            say(f"{fitted.name}, {memory} MB: {rival.name} warm, {time.monotonic() - began:.0f} s")
+    return list(measured.values())
+
+
+def named(known: Sequence[Any], asked: str | None) -> list[Any]:
+    """Choose by name."""
+    by_name = {one.name: one for one in known}
+    names = asked.split(",") if asked else list(by_name)
+    if unknown := [name for name in names if name not in by_name]:
+        raise ValueError(f"no {', '.join(unknown)}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure this project beside what else would serve the same fitted models."""
+    parser = Command(prog="python -m benchmarks.peers", description=main.__doc__)
+    parser.add_argument("--build", type=Path, default=Path("build"), help="what make run left (default: %(default)s)")
+    parser.add_argument("--data", default="auto", help="what make run was given: other models are trained on it")
+    parser.add_argument("--models", help=f"of {', '.join(MODELS)} (default: all)")
+    parser.add_argument("--rivals", help=f"of {', '.join(one.name for one in (*RIVALS, *SERVERS))} (default: all)")
+    parser.add_argument("--starts", type=whole_number(1, 1_000), default=20, help="of each function (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("build/peers.json"), help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    with parser.one_line_errors():
+        try:
+            compare(options)
+        except InvocationError as error:  # the function's fault, not the input's
+            parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Measure, and write the figures."""
+    say(ensure_image())
+    models = options.models.split(",") if options.models else list(MODELS)
+    if unknown := [name for name in models if name not in MODELS]:
+        raise ValueError(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    chosen = named((*RIVALS, *SERVERS), options.rivals)
+    rivals = [one for one in chosen if isinstance(one, Rival)]
+    figures: list[Figures] = []
+    for place, name in enumerate(models):
+        say(f"model {name}")
+        figures += measure_functions(MODELS[name](options.build, options.data), rivals, options.starts, place == 0)
+    result = {"machine": {"python": platform.python_version(), "processor": platform.machine()}, "peers": figures}
+    replace(options.out, json.dumps(result, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
