@@ -10,6 +10,7 @@ import argparse
 import json
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 from benchmarks.containers import InvocationError
 from benchmarks.peers.measure import Figures, batches, differences, dollars, first_answer, running, single, spread
 from benchmarks.peers.models import MODELS, Fitted, records
-from benchmarks.peers.packing import Package, pack
-from benchmarks.peers.rival import Rival
+from benchmarks.peers.packing import Package, bytes_of, pack
+from benchmarks.peers.rival import Peer, Rival, Server
 from benchmarks.peers.rivals import RIVALS, SERVERS
+from benchmarks.peers.serving import environment, serving
 from infra.command import Command, whole_number
 from infra.docker.base_image import ensure_image
 from infra.files import replace
@@ -29,6 +31,7 @@ MEMORIES = (1769, 512, 256)  # the first for all models, the others for the firs
 # Of the starts asked for: a start takes longer the less memory it has.
 SHARES = {1769: 1.0, 512: 0.5, 256: 0.25}
 OTHERS_SHARE = 0.25  # of the other models
+WARM = 300  # requests
 
 Packed = dict[Rival, Package]
 
@@ -55,16 +58,11 @@ def first_answers(packed: Packed, fitted: Fitted, memory: int, starts: int, meas
 
 def measure_functions(fitted: Fitted, rivals: Sequence[Rival], starts: int, is_first: bool) -> list[Figures]:
     """Measure all functions with one model."""
-    measured: dict[Rival, Figures] = {}
-    packed: Packed = {}
-    for rival in rivals:
-        measured[rival] = {"model": fitted.name, "rival": rival.name, "title": rival.title, "reasons": rival.reasons}
-        if refused := rival.refuses(fitted):
-            measured[rival]["refused"] = refused
-            continue
-        packed[rival] = package = pack(rival, fitted)
+    measured = {rival: about(rival, fitted) for rival in rivals}
+    packed = {rival: pack(rival, fitted) for rival in rivals if "refused" not in measured[rival]}
+    for rival, package in packed.items():
         sizes = {"zipped": package.zipped, "unzipped": package.unzipped, "model": package.model}
-        measured[rival] |= {"bytes": sizes, "least": rival.least, "memory": {}}
+        measured[rival] |= {"bytes": sizes, "memory": {}}
     memories = MEMORIES if is_first else MEMORIES[:1]
     for memory in memories:
         share = SHARES[memory] if is_first else OTHERS_SHARE
@@ -75,14 +73,47 @@ def measure_functions(fitted: Fitted, rivals: Sequence[Rival], starts: int, is_f
             began = time.monotonic()
             at = measured[rival]["memory"][str(memory)]
             with running(rival, package, memory) as session:
-                at |= single(session, rows, warm=300 if memory == MEMORIES[0] else 100)
-                at["log"] = session.log_bytes()
                 if memory == MEMORIES[0]:
-                    at |= batches(session, rows)
+                    at |= single(session, rows, WARM) | batches(session, rows)
                     measured[rival]["differences"] = differences(session, fitted)
+                else:
+                    at |= single(session, rows, WARM // 3)
+                at["log"] = session.log_bytes()
             at["dollars"] = dollars(rival, memory, at)
             say(f"{fitted.name}, {memory} MB: {rival.name} warm, {time.monotonic() - began:.0f} s")
     return list(measured.values())
+
+
+def measure_servers(fitted: Fitted, servers: Sequence[Server]) -> list[Figures]:
+    """Measure all servers with one model."""
+    rows, measured = records(fitted.rows), []
+    for server in servers:
+        began = time.monotonic()
+        measured.append(figures := about(server, fitted))
+        if "refused" in figures:
+            continue
+        python = environment(server, fitted)
+        if python is None:
+            figures["refused"] = f"no {server.python} is here, which it needs"
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            model = server.write(fitted, Path(scratch))
+            figures["bytes"] = {"unzipped": bytes_of(python), "model": bytes_of(model)}
+            started = time.monotonic()
+            with serving(server, python, Path(scratch)) as session:
+                session.ask(rows[:1])
+                figures["first"] = (time.monotonic() - started) * 1e3
+                figures |= single(session, rows, WARM) | batches(session, rows)
+                figures["differences"] = differences(session, fitted)
+        say(f"{fitted.name}: {server.name}, {time.monotonic() - began:.0f} s")
+    return measured
+
+
+def about(peer: Peer, fitted: Fitted) -> Figures:
+    """Say what is measured; ``refused`` is why it can't be."""
+    told = {"model": fitted.name, "rival": peer.name, "title": peer.title, "reasons": peer.reasons, "least": peer.least}
+    refused = peer.refuses(fitted)
+    return told | ({"refused": refused} if refused else {})
 
 
 def named(known: Sequence[Any], asked: str | None) -> list[Any]:
@@ -119,10 +150,13 @@ def compare(options: argparse.Namespace) -> None:
         raise ValueError(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
     chosen = named((*RIVALS, *SERVERS), options.rivals)
     rivals = [one for one in chosen if isinstance(one, Rival)]
+    servers = [one for one in chosen if isinstance(one, Server)]
     figures: list[Figures] = []
     for place, name in enumerate(models):
         say(f"model {name}")
-        figures += measure_functions(MODELS[name](options.build, options.data), rivals, options.starts, place == 0)
+        fitted = MODELS[name](options.build, options.data)
+        figures += measure_functions(fitted, rivals, options.starts, is_first=place == 0)
+        figures += measure_servers(fitted, servers)
     result = {"machine": {"python": platform.python_version(), "processor": platform.machine()}, "peers": figures}
     replace(options.out, json.dumps(result, indent=1).encode() + b"\n")
 

@@ -44,7 +44,7 @@ def pack(rival: Rival, fitted: Fitted) -> Package:
         function.mkdir()
         model = rival.write(fitted, function)
         compile_package(function, TASK_ROOT)
-        sizes = {"zipped": zipped_bytes(function), "unzipped": _bytes(function), "model": _bytes(model)}
+        sizes = {"zipped": zipped_bytes(function), "unzipped": bytes_of(function), "model": bytes_of(model)}
         if installed:
             packages = json.loads((installed / "sizes.json").read_text())
             sizes = {name: size + packages.get(name, 0) for name, size in sizes.items()}
@@ -66,7 +66,7 @@ def _installed(requirements: Sequence[str]) -> Path | None:
             for folder in list(packages.rglob(name)):
                 shutil.rmtree(folder, ignore_errors=True)
         compile_package(packages, TASK_ROOT)
-        sizes = {"zipped": zipped_bytes(packages), "unzipped": _bytes(packages)}
+        sizes = {"zipped": zipped_bytes(packages), "unzipped": bytes_of(packages)}
         (made / "sizes.json").write_text(json.dumps(sizes))
 
     pins = hashlib.sha256(json.dumps(requirements).encode()).hexdigest()[:12]
@@ -82,7 +82,8 @@ def zipped_bytes(folder: Path) -> int:
         return file.tell()
 
 
-def _bytes(path: Path) -> int:
+def bytes_of(path: Path) -> int:
+    """Return the size of a file, or of all in a folder."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
 

@@ -1,0 +1,116 @@
+"""Run a server on one processor of this machine, in an environment of its own, and ask it over loopback."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from benchmarks.containers import InvocationError
+from benchmarks.peers.models import Fitted
+from benchmarks.peers.rival import Row, Scores, Server
+from infra.cache import cached
+
+START_SECONDS = 120
+
+
+def environment(server: Server, fitted: Fitted) -> Path | None:
+    """Make the environment that a server needs, once; None where its Python isn't here."""
+    python = shutil.which(server.python)
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+        return None
+    requirements = server.requirements(fitted)
+
+    def build(folder: Path) -> None:
+        subprocess.run([python, "-m", "venv", "--copies", folder], check=True)
+        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements]
+        subprocess.run([folder / "bin/python", *install], check=True)
+
+    return cached("-".join([server.python, *requirements]).replace("==", "-")[:120], build)
+
+
+class ServerSession:
+    """A running server; what its answers take is this side's wall time."""
+
+    def __init__(self, server: Server, process: subprocess.Popen[bytes], port: int) -> None:
+        self._server, self._process, self._port = server, process, port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self._milliseconds: list[float] = []
+        self.batch, self.least = server.batch, server.least
+
+    def ask(self, rows: Sequence[Row]) -> Scores:
+        """Post rows."""
+        body = json.dumps(self._server.body(rows)).encode()
+        start = time.perf_counter()
+        self._connection.request("POST", self._server.path, body, {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        self._milliseconds.append((time.perf_counter() - start) * 1e3)
+        if answer.status != 200:
+            raise InvocationError(f"{self._server.name} answers {answer.status}: {content[:2000].decode()}")
+        return self._server.read(json.loads(content))
+
+    def milliseconds(self) -> list[float]:
+        """Return how long each answer took."""
+        return self._milliseconds
+
+    def peak(self) -> int:
+        """Return the peaks of all its processes, in bytes."""
+        peaks = 0
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with suppress(OSError):
+                if os.getpgid(int(status.parent.name)) == self._process.pid:
+                    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+                    peaks += int(told[1]) * 1024 if told else 0
+        return peaks
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers."""
+        probe = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
+        with suppress(OSError, http.client.HTTPException):
+            probe.request("GET", self._server.ready)
+            return probe.getresponse().status == 200
+        return False
+
+
+@contextmanager
+def serving(server: Server, python: Path, folder: Path) -> Iterator[ServerSession]:
+    """Start a server, and wait until it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program, *arguments = server.command(folder, port)
+    # One processor, as a function has at 1,769 MB.
+    # The environment was made elsewhere and moved here: what its scripts name in their first line is gone.
+    command = ["taskset", "--cpu-list", "0", str(python / "bin/python"), str(python / "bin" / program), *arguments]
+    variables = {"PATH": f"{python / 'bin'}:{os.environ['PATH']}", **server.variables(folder, port)}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        session = ServerSession(server, process, port)
+        for _ in range(START_SECONDS * 20):
+            if session.is_ready():
+                break
+            if process.poll() is not None:
+                raise InvocationError(f"{server.name} ended: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+        else:
+            raise InvocationError(f"{server.name} is not ready: {(folder / 'log').read_text()[-2000:]}")
+        yield session
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
