@@ -84,6 +84,11 @@ bench: .venv/ready ## the function and the model file against bare code, scikit-
 	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
 	@$(BIN)/python -m benchmarks --build $(BUILD)
 
+.PHONY: bench-peers
+bench-peers: .venv/ready ## the same models served by others, side by side: half an hour, needs a Docker engine
+	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run
+	@$(BIN)/python -m benchmarks.peers --build $(BUILD) --out $(BUILD)/peers.json
+
 .PHONY: notebook
 notebook: .venv/ready ## the notebook's full grid, and its models compared and exported: an hour on two cores [DATA=auto]
 	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid notebook

@@ -8,13 +8,12 @@ runs beside what is measured, and starts are interleaved, so that a busy moment 
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from benchmarks.containers import InvocationError
 from benchmarks.peers.measure import Figures, batches, differences, dollars, first_answer, running, single, spread
@@ -34,6 +33,7 @@ OTHERS_SHARE = 0.25  # of the other models
 WARM = 300  # requests
 
 Packed = dict[Rival, Package]
+Named = TypeVar("Named")
 
 
 def say(text: str) -> None:
@@ -116,20 +116,18 @@ def about(peer: Peer, fitted: Fitted) -> Figures:
     return told | ({"refused": refused} if refused else {})
 
 
-def named(known: Sequence[Any], asked: str | None) -> list[Any]:
-    """Choose by name."""
-    by_name = {one.name: one for one in known}
-    names = asked.split(",") if asked else list(by_name)
-    if unknown := [name for name in names if name not in by_name]:
-        raise ValueError(f"no {', '.join(unknown)}; there are {', '.join(by_name)}")
-    return [by_name[name] for name in names]
+def named(known: Mapping[str, Named], asked: str | None) -> list[Named]:
+    """Choose by name; all unless some are asked for."""
+    names = asked.split(",") if asked else list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure this project beside what else would serve the same fitted models."""
     parser = Command(prog="python -m benchmarks.peers", description=main.__doc__)
     parser.add_argument("--build", type=Path, default=Path("build"), help="what make run left (default: %(default)s)")
-    parser.add_argument("--data", default="auto", help="what make run was given: other models are trained on it")
     parser.add_argument("--models", help=f"of {', '.join(MODELS)} (default: all)")
     parser.add_argument("--rivals", help=f"of {', '.join(one.name for one in (*RIVALS, *SERVERS))} (default: all)")
     parser.add_argument("--starts", type=whole_number(1, 1_000), default=20, help="of each function (%(default)s)")
@@ -144,21 +142,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Measure, and write the figures."""
-    say(ensure_image())
-    models = options.models.split(",") if options.models else list(MODELS)
-    if unknown := [name for name in models if name not in MODELS]:
-        raise ValueError(f"no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
-    chosen = named((*RIVALS, *SERVERS), options.rivals)
+    chosen = named({one.name: one for one in (*RIVALS, *SERVERS)}, options.rivals)
     rivals = [one for one in chosen if isinstance(one, Rival)]
     servers = [one for one in chosen if isinstance(one, Server)]
     figures: list[Figures] = []
-    for place, name in enumerate(models):
-        say(f"model {name}")
-        fitted = MODELS[name](options.build, options.data)
+    for place, make in enumerate(named(MODELS, options.models)):
+        fitted = make(options.build)
+        if place == 0:
+            say(ensure_image())
+        say(f"model {fitted.name}")
         figures += measure_functions(fitted, rivals, options.starts, is_first=place == 0)
         figures += measure_servers(fitted, servers)
-    result = {"machine": {"python": platform.python_version(), "processor": platform.machine()}, "peers": figures}
-    replace(options.out, json.dumps(result, indent=1).encode() + b"\n")
+    replace(options.out, json.dumps({"peers": figures}, indent=1).encode() + b"\n")
+    print(f"what each served, and how: {options.out}")
 
 
 if __name__ == "__main__":

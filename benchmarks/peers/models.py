@@ -1,12 +1,11 @@
 """The fitted models that all rivals serve, their held-out rows, and this project's proved file of each."""
 
 import hashlib
-import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,18 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import ParameterGrid, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBClassifier
 
 from infra.cache import cached
-from lambda_fn.card import encode
+from lambda_fn.card import Card, Decision, encode
 from lambda_fn.model import Model
 from train import products
-from train.model.pipeline import PlattClassifier
+from train.features import TARGET
+from train.model.candidates import BY_NAME, GRIDS
+from train.model.pipeline import PlattClassifier, build_pipeline
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -74,12 +75,10 @@ class Fitted:
         """Names of the columns that hold text."""
         return [name for name in self.columns if self.rows[name].dtype != np.float64]
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """A hash of all that serves."""
-        content = io.BytesIO()
-        joblib.dump((self.pipeline, self.settings()), content)
-        return hashlib.sha256(content.getvalue() + self.file.read_bytes()).hexdigest()[:12]
+        """A hash of all that serves: the file is proved to be the pipeline."""
+        return hashlib.sha256(self.file.read_bytes() + json.dumps(self.settings()).encode()).hexdigest()[:12]
 
     def settings(self) -> dict[str, Any]:
         """Return what a handler must know besides the model: packed as ``settings.json``."""
@@ -165,79 +164,73 @@ def _splits(fitted: Fitted) -> dict[str, Floats]:
     return splits
 
 
-def _exported(model: Any, name: str, *arguments: str | Path) -> Path:
-    """Export a model by the command, once."""
-    content = io.BytesIO()
-    joblib.dump(model, content)
-    digest = hashlib.sha256(content.getvalue())
+def _exported(name: str, model: Any, made_of: Path, *arguments: str | Path) -> Path:
+    """Export a model by the command, once for what it is made of: a pickle of the same model may have other bytes."""
+    digest = hashlib.sha256(made_of.read_bytes())
     for argument in arguments:
         digest.update(argument.read_bytes() if isinstance(argument, Path) else argument.encode())
 
     def build(folder: Path) -> None:
-        (folder / "model.joblib").write_bytes(content.getvalue())
+        joblib.dump(model, folder / "model.joblib")
         command = [sys.executable, "-m", "export", folder / "model.joblib", *arguments, "--out", folder / "model.onnx"]
         subprocess.run(command, check=True, stdout=sys.stderr)
 
     return cached(f"peers-export-{name}-{digest.hexdigest()[:12]}", build) / "model.onnx"
 
 
-def _credit(name: str, title: str, folder: Path, scratch: Path) -> Fitted:
-    """Read a model of the project's training."""
-    trained = products.read(folder)
-    # Whole amounts would be answered with a fault where they have decimals, which rivals are asked for.
-    features = tuple(
-        msgspec.structs.replace(one, kind="number") if one.kind == "integer" else one for one in trained.card.features
-    )
-    card = scratch / f"{name}-card.json"
-    card.write_bytes(encode(msgspec.structs.replace(trained.card, features=features)))
-    assert trained.card.decision is not None and trained.card.decision.threshold is not None
-    classifier = trained.pipeline["classifier"]
-    calibrated = isinstance(classifier, PlattClassifier)
+def with_decimals(card: Card) -> Card:
+    """Let all amounts have decimals, which rivals are asked for, rather than answer them with a fault."""
+    features = [msgspec.structs.replace(f, kind="number") if f.kind == "integer" else f for f in card.features]
+    return msgspec.structs.replace(card, features=tuple(features))
+
+
+def _credit(name: str, title: str, build: Path, classifier: Any = None) -> Fitted:
+    """Take the model that ``make run`` trained, or fit another classifier to the same rows."""
+    trained = products.read(build)
+    card, pipeline = trained.card, trained.pipeline
+    if classifier is not None:
+        pipeline = build_pipeline(trained.metrics.features, classifier).fit(trained.training, trained.training[TARGET])
+        half = Decision("above", 0.5, "the model's own")
+        card = msgspec.structs.replace(card, name=name, estimator=repr(classifier), decision=half, decisions=())
+    path = build / "peers" / f"{name}-card.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(encode(with_decimals(card)))
+    assert card.decision is not None and card.decision.threshold is not None
+    last = pipeline["classifier"]
+    is_calibrated = isinstance(last, PlattClassifier)
     return Fitted(
         name=name,
         title=title,
         # The first step casts to float64, which rows are.
         pipeline=Pipeline(
-            [
-                ("columns", trained.pipeline["columns"]),
-                ("classifier", classifier.estimator_ if calibrated else classifier),
-            ]
+            [("columns", pipeline["columns"]), ("classifier", last.estimator_ if is_calibrated else last)]
         ),
         rows=trained.test[list(trained.metrics.features)].astype(np.float64).reset_index(drop=True),
-        file=_exported(trained.pipeline, name, "--card", card, "--sample", folder / "tidy.csv"),
-        sigmoid=(classifier.slope_, classifier.intercept_) if calibrated else None,
-        threshold=trained.card.decision.threshold,
-        above=trained.card.decision.rule == "above",
+        file=_exported(name, pipeline, build / "pipeline.joblib", "--card", path, "--sample", build / "tidy.csv"),
+        sigmoid=(last.slope_, last.intercept_) if is_calibrated else None,
+        threshold=card.decision.threshold,
+        above=card.decision.rule == "above",
     )
 
 
-def default(build: Path, data: str) -> Fitted:
+def default(build: Path) -> Fitted:
     """Read what ``make run`` trained."""
-    return _credit("default", "the default forest", build, build / "peers")
+    return _credit("default", "the default forest", build)
 
 
-def notebook(build: Path, data: str) -> Fitted:
-    """Train the notebook's forest: 200 trees, leaves of 10 rows."""
-    folder = _trained(build, data, "notebook", "--grid", "notebook-final", "--calibration", "none")
-    return _credit("notebook", "the notebook's 200 trees", folder, build / "peers")
+def notebook(build: Path) -> Fitted:
+    """Fit the notebook's forest: 200 trees, leaves of 10 rows."""
+    (parameters,) = ParameterGrid(GRIDS["notebook-final"][0])
+    return _credit("notebook", "the notebook's forest", build, BY_NAME["forest"].make().set_params(**parameters))
 
 
-def boosting(build: Path, data: str) -> Fitted:
-    """Train scikit-learn's gradient boosting."""
-    folder = _trained(build, data, "boosting", "--model", "boosting", "--calibration", "none")
-    return _credit("boosting", "gradient boosting", folder, build / "peers")
+def boosting(build: Path) -> Fitted:
+    """Fit scikit-learn's gradient boosting."""
+    model = BY_NAME["boosting"]
+    return _credit("boosting", "gradient boosting", build, model.make().set_params(**(model.typical or {})))
 
 
-def _trained(build: Path, data: str, name: str, *options: str) -> Path:
-    folder = build / "peers" / name
-    tidy = folder / "tidy.csv"
-    if not tidy.exists() or tidy.read_bytes() != (build / "tidy.csv").read_bytes():
-        command = [sys.executable, "-m", "train", "--data", data, "--out", str(folder), *options]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-    return folder
-
-
-def text(build: Path, data: str) -> Fitted:
+def text(build: Path) -> Fitted:
     """Fit XGBoost to made-up loans, in columns such as those of the German credit data: texts, decimals and gaps."""
     rng, n = np.random.default_rng(_SEED), 8_000
     table = pd.DataFrame(
@@ -271,11 +264,12 @@ def text(build: Path, data: str) -> Fitted:
     classifier = XGBClassifier(n_estimators=200, max_depth=4, learning_rate=0.1, random_state=_SEED, n_jobs=1)
     pipeline = Pipeline([("columns", columns), ("classifier", classifier)]).fit(known, y_known)
     sample = build / "peers" / "text.csv"
+    sample.parent.mkdir(exist_ok=True)
     known.assign(outcome=y_known).to_csv(sample, index=False)
-    file = _exported(pipeline, "text", "--sample", sample, "--target", "outcome")
+    file = _exported("text", pipeline, Path(__file__), "--sample", sample, "--target", "outcome")
     return Fitted("text", "XGBoost, texts and gaps", pipeline, rows.reset_index(drop=True), file)
 
 
-MODELS: Mapping[str, Callable[[Path, str], Fitted]] = {
+MODELS: Mapping[str, Callable[[Path], Fitted]] = {
     model.__name__: model for model in (default, notebook, boosting, text)
 }
