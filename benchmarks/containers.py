@@ -131,12 +131,12 @@ class ResultsQueue:
     ----------
     variables : dict
         The function's.
-    bodies : list of str
-        Messages that it took.
+    entries : list of dict
+        Messages that it took, as SQS's API has them.
     """
 
     variables: Mapping[str, str]
-    bodies: list[str] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def results_queue() -> Iterator[ResultsQueue]:
     """Run a results queue where containers reach it."""
     (network,) = json.loads(run(["docker", "network", "inspect", "bridge"]))[0]["IPAM"]["Config"]
     host = network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1"
-    bodies: list[str] = []
+    taken: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -153,10 +153,10 @@ def results_queue() -> Iterator[ResultsQueue]:
         def do_POST(self) -> None:
             """Take a batch of messages."""
             entries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Entries"]
-            bodies.extend(entry["MessageBody"] for entry in entries)
+            taken.extend(entries)
             time.sleep(SQS_SECONDS)
-            taken = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
-            answer = json.dumps({"Successful": taken}).encode()
+            sent = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
+            answer = json.dumps({"Successful": sent}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
             self.send_header("Content-Length", str(len(answer)))
@@ -170,5 +170,5 @@ def results_queue() -> Iterator[ResultsQueue]:
         threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
         address = f"http://{host}:{server.server_port}"
         variables = {"RESULTS_QUEUE_URL": f"{address}/012345678912/results.fifo", "AWS_ENDPOINT_URL_SQS": address}
-        yield ResultsQueue(variables, bodies)
+        yield ResultsQueue(variables, taken)
         server.shutdown()

@@ -14,6 +14,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
     "benchmarks.grid_search": [],
     "benchmarks.models": [("--build", "{bad}")],
+    "benchmarks.peers": [("--build", "{bad}", "--out", "{out}")],
     "export": [
         ("{bad}", "--out", "{out}"),
         ("{bad}", "--sample", "{bad}", "--target", "y", "--out", "{out}"),
@@ -39,6 +40,7 @@ REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--turns", "0")],
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
+    "benchmarks.peers": [("--starts", "0"), ("--models", "oracle"), ("--rivals", "oracle")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],
     "infra.local": [("serve", "--port", "0"), ("serve", "--port", "65536"), ("dance",), ()],

@@ -11,7 +11,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,17 @@ def say(text: str) -> None:
     print(f"peers: {text}", file=sys.stderr, flush=True)
 
 
+@contextmanager
+def excused(figures: Figures) -> Iterator[None]:
+    """Say of a rival that fails why it did, and let the others go on."""
+    try:
+        yield
+    except InvocationError as error:
+        say(f"{figures['rival']} failed: {error}")
+        figures.pop("memory", None)
+        figures["refused"] = f"it failed here: {str(error)[:200]}"
+
+
 def first_answers(packed: Packed, fitted: Fitted, memory: int, starts: int, measured: Mapping[Rival, Figures]) -> None:
     """Start all functions in turns, after a first time that fills the system's file cache."""
     rows = records(fitted.rows[:100])
@@ -48,12 +60,13 @@ def first_answers(packed: Packed, fitted: Fitted, memory: int, starts: int, meas
     for turn in range(starts + 1):
         began = time.monotonic()
         for rival, package in packed.items():
-            milliseconds = first_answer(rival, package, memory, rows)
-            if turn:
-                took[rival].append(milliseconds)
+            if "memory" in measured[rival]:
+                with excused(measured[rival]):
+                    took[rival].append(first_answer(rival, package, memory, rows))
         say(f"{fitted.name}, {memory} MB: start {turn} of {starts}, {time.monotonic() - began:.0f} s")
     for rival, values in took.items():
-        measured[rival]["memory"].setdefault(str(memory), {})["first"] = spread(values)
+        if "memory" in measured[rival]:
+            measured[rival]["memory"][str(memory)] = {"first": spread(values[1:])}
 
 
 def measure_functions(fitted: Fitted, rivals: Sequence[Rival], starts: int, is_first: bool) -> list[Figures]:
@@ -63,24 +76,23 @@ def measure_functions(fitted: Fitted, rivals: Sequence[Rival], starts: int, is_f
     for rival, package in packed.items():
         sizes = {"zipped": package.zipped, "unzipped": package.unzipped, "model": package.model}
         measured[rival] |= {"bytes": sizes, "memory": {}}
-    memories = MEMORIES if is_first else MEMORIES[:1]
-    for memory in memories:
+    for memory in MEMORIES if is_first else MEMORIES[:1]:
         share = SHARES[memory] if is_first else OTHERS_SHARE
         first_answers(packed, fitted, memory, max(1, round(starts * share)), measured)
     rows = records(fitted.rows)
     for rival, package in packed.items():
-        for memory in memories:
-            began = time.monotonic()
-            at = measured[rival]["memory"][str(memory)]
-            with running(rival, package, memory) as session:
-                if memory == MEMORIES[0]:
-                    at |= single(session, rows, WARM) | batches(session, rows)
-                    measured[rival]["differences"] = differences(session, fitted)
-                else:
-                    at |= single(session, rows, WARM // 3)
-                at["log"] = session.log_bytes()
-            at["dollars"] = dollars(rival, memory, at)
-            say(f"{fitted.name}, {memory} MB: {rival.name} warm, {time.monotonic() - began:.0f} s")
+        began = time.monotonic()
+        with excused(measured[rival]):
+            for memory, at in measured[rival].get("memory", {}).items():
+                with running(rival, package, int(memory)) as session:
+                    if int(memory) == MEMORIES[0]:
+                        at |= single(session, rows, WARM) | batches(session, rows)
+                        measured[rival]["differences"] = differences(session, fitted)
+                    else:
+                        at |= single(session, rows, WARM // 3)
+                    at["log"] = session.log_bytes()
+                at["dollars"] = dollars(rival, int(memory), at)
+        say(f"{fitted.name}: {rival.name} warm, {time.monotonic() - began:.0f} s")
     return list(measured.values())
 
 
@@ -100,7 +112,7 @@ def measure_servers(fitted: Fitted, servers: Sequence[Server]) -> list[Figures]:
             model = server.write(fitted, Path(scratch))
             figures["bytes"] = {"unzipped": bytes_of(python), "model": bytes_of(model)}
             started = time.monotonic()
-            with serving(server, python, Path(scratch)) as session:
+            with excused(figures), serving(server, python, Path(scratch)) as session:
                 session.ask(rows[:1])
                 figures["first"] = (time.monotonic() - started) * 1e3
                 figures |= single(session, rows, WARM) | batches(session, rows)
@@ -134,10 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/peers.json"), help="(%(default)s)")
     options = parser.parse_args(arguments)
     with parser.one_line_errors():
-        try:
-            compare(options)
-        except InvocationError as error:  # the function's fault, not the input's
-            parser.exit(1, f"{parser.prog}: {error}\n")
+        compare(options)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -153,7 +162,7 @@ def compare(options: argparse.Namespace) -> None:
         say(f"model {fitted.name}")
         figures += measure_functions(fitted, rivals, options.starts, is_first=place == 0)
         figures += measure_servers(fitted, servers)
-    replace(options.out, json.dumps({"peers": figures}, indent=1).encode() + b"\n")
+        replace(options.out, json.dumps({"peers": figures}, indent=1).encode() + b"\n")
     print(f"what each served, and how: {options.out}")
 
 

@@ -187,9 +187,9 @@ def with_decimals(card: Card) -> Card:
 def _credit(name: str, title: str, build: Path, classifier: Any = None) -> Fitted:
     """Take the model that ``make run`` trained, or fit another classifier to the same rows."""
     trained = products.read(build)
-    card, pipeline = trained.card, trained.pipeline
+    card, pipeline, names = trained.card, trained.pipeline, list(trained.metrics.features)
     if classifier is not None:
-        pipeline = build_pipeline(trained.metrics.features, classifier).fit(trained.training, trained.training[TARGET])
+        pipeline = build_pipeline(names, classifier).fit(trained.training[names], trained.training[TARGET])
         half = Decision("above", 0.5, "the model's own")
         card = msgspec.structs.replace(card, name=name, estimator=repr(classifier), decision=half, decisions=())
     path = build / "peers" / f"{name}-card.json"
@@ -205,7 +205,7 @@ def _credit(name: str, title: str, build: Path, classifier: Any = None) -> Fitte
         pipeline=Pipeline(
             [("columns", pipeline["columns"]), ("classifier", last.estimator_ if is_calibrated else last)]
         ),
-        rows=trained.test[list(trained.metrics.features)].astype(np.float64).reset_index(drop=True),
+        rows=trained.test[names].astype(np.float64).reset_index(drop=True),
         file=_exported(name, pipeline, build / "pipeline.joblib", "--card", path, "--sample", build / "tidy.csv"),
         sigmoid=(last.slope_, last.intercept_) if is_calibrated else None,
         threshold=card.decision.threshold,

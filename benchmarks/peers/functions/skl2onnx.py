@@ -48,10 +48,10 @@ class Answer(BaseModel):
 
 def tensor(name: str, rows: list[Any]) -> np.ndarray[Any, Any]:
     """Make a column's input of the file."""
-    values = [[getattr(row, name)] for row in rows]
+    values = [getattr(row, name) for row in rows]
     if name in texts:
-        return np.array([["?" if value is None else value] for (value,) in values], object)
-    return np.array(values, np.float32)
+        return np.array([["?" if value is None else value] for value in values], object)
+    return np.array(values, np.float32).reshape(-1, 1)
 
 
 @app.post("/predict")

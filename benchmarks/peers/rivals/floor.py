@@ -37,5 +37,5 @@ class TunedFloor(Floor):
     """The same with one thread for OpenBLAS."""
 
     name = "floor-tuned"
-    title = "the same, OPENBLAS_NUM_THREADS=1"
+    title = "numpy + onnxruntime, bare, OPENBLAS_NUM_THREADS=1"
     environment: Mapping[str, str] = {"OPENBLAS_NUM_THREADS": "1"}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Queue(Project):
     least = 10
 
     def __init__(self) -> None:
-        self._outcomes: list[str] = []
+        self._outcomes: list[dict[str, Any]] = []
         self._number = 0
         self._record = json.loads(SQS_EVENT.read_text())["Records"][0]
 
@@ -60,7 +61,7 @@ class Queue(Project):
     def surroundings(self) -> Iterator[Mapping[str, str]]:
         """Run a results queue."""
         with results_queue() as queue:
-            self._outcomes = queue.bodies
+            self._outcomes = queue.entries
             yield queue.variables
 
     def event(self, rows: Sequence[Row]) -> Event:
@@ -76,8 +77,9 @@ class Queue(Project):
         }
 
     def read(self, answer: Any) -> Scores:
-        """Take the outcomes off the queue."""
-        predictions = [row for body in self._outcomes for row in json.loads(body)["predictions"]]
+        """Take the outcomes off the queue, in the order of their messages."""
+        outcomes = sorted(self._outcomes, key=itemgetter("MessageDeduplicationId"))
+        predictions = [row for one in outcomes for row in json.loads(one["MessageBody"])["predictions"]]
         self._outcomes.clear()
         return [row["probability"] for row in predictions], [row["label"] for row in predictions]
 
