@@ -62,14 +62,18 @@ class ServerSession:
         return self._milliseconds
 
     def peak(self) -> int:
-        """Return the peaks of all its processes, in bytes."""
-        peaks = 0
+        """Return the sum of the peaks of all its processes, in bytes; workers may be in groups of their own."""
+        parents: dict[int, int] = {}
+        peaks: dict[int, int] = {}
         for status in Path("/proc").glob("[0-9]*/status"):
             with suppress(OSError):
-                if os.getpgid(int(status.parent.name)) == self._process.pid:
-                    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-                    peaks += int(told[1]) * 1024 if told else 0
-        return peaks
+                told = dict(re.findall(r"^(PPid|VmHWM):\s*(\d+)", status.read_text(), re.MULTILINE))
+                process = int(status.parent.name)
+                parents[process], peaks[process] = int(told["PPid"]), int(told.get("VmHWM", 0)) * 1024
+        family = {self._process.pid}
+        while children := {process for process, parent in parents.items() if parent in family} - family:
+            family |= children
+        return sum(peaks[process] for process in family)
 
     def is_ready(self) -> bool:
         """Tell whether it answers."""
