@@ -1,5 +1,6 @@
 """Run a server on one processor of this machine, in an environment of its own, and ask it over loopback."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -33,7 +34,8 @@ def environment(server: Server, fitted: Fitted) -> Path | None:
         install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements]
         subprocess.run([folder / "bin/python", *install], check=True)
 
-    return cached("-".join([server.python, *requirements]).replace("==", "-")[:120], build)
+    digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
+    return cached(f"peers-{server.name}-{server.python}-{digest}", build)
 
 
 class ServerSession:

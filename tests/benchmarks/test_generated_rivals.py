@@ -7,14 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.ensemble import HistGradientBoostingClassifier
 
-from benchmarks.peers.models import Fitted, records
+from benchmarks.peers.models import records
 from benchmarks.peers.rivals import generated
 from benchmarks.peers.rivals.m2cgen import BareM2cgen, CheckedM2cgen
 from benchmarks.peers.rivals.tl2cgen import BareTl2cgen, CheckedTl2cgen, Tl2cgen
@@ -29,17 +25,6 @@ context = SimpleNamespace(
 )
 json.dump(handler(json.load(sys.stdin), context), sys.stderr)
 """
-
-
-def fitted(classifier, tmp_path, sigmoid=None):
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame({"code": rng.integers(-2, 3, 600) / 1, "amount": rng.normal(5e4, 1e4, 600)})
-    table["age"] = rng.uniform(20, 70, 600)
-    y = (table["amount"] / 1e4 + table["code"] + rng.normal(size=600) > 5).astype(int)
-    columns = ColumnTransformer([("scale", StandardScaler(), ["amount", "age"]), ("pass", "passthrough", ["code"])])
-    pipeline = Pipeline([("columns", columns), ("classifier", classifier)]).fit(table[:500], y[:500])
-    (tmp_path / "model.onnx").write_bytes(b"")
-    return Fitted("small", "small", pipeline, table[500:].reset_index(drop=True), tmp_path / "model.onnx", sigmoid)
 
 
 def answer(rival, model, folder, rows):
@@ -62,7 +47,7 @@ def answer(rival, model, folder, rows):
     return json.loads(ran.stderr.splitlines()[-1])
 
 
-FOREST = RandomForestClassifier(n_estimators=8, min_samples_leaf=5, random_state=0)
+FOREST = None  # the small model's own
 BOOSTING = HistGradientBoostingClassifier(max_iter=8, random_state=0)
 
 
@@ -79,10 +64,10 @@ BOOSTING = HistGradientBoostingClassifier(max_iter=8, random_state=0)
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_generated_code_scores_as_the_model(tmp_path, rival, classifier, sigmoid):
+def test_generated_code_scores_as_the_model(small, tmp_path, rival, classifier, sigmoid):
     if isinstance(rival, BareTl2cgen) and not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
-    model = fitted(classifier, tmp_path, sigmoid)
+    model = small(classifier, sigmoid)
 
     probability, label = rival.read(answer(rival, model, tmp_path / "function", records(model.rows)))
 
@@ -91,8 +76,8 @@ def test_generated_code_scores_as_the_model(tmp_path, rival, classifier, sigmoid
     assert label == model.labels(expected).tolist()
 
 
-def test_checked_code_names_a_wrong_field(tmp_path):
-    model = fitted(FOREST, tmp_path)
+def test_checked_code_names_a_wrong_field(small, tmp_path):
+    model = small()
 
     refused = answer(CheckedM2cgen(), model, tmp_path / "function", [{"code": 1, "amount": "much", "age": 30}])
 
@@ -100,9 +85,9 @@ def test_checked_code_names_a_wrong_field(tmp_path):
     assert "$.instances[0].amount" in refused["body"]
 
 
-def test_m2cgen_refuses_histogram_boosting_in_its_own_words(tmp_path):
+def test_m2cgen_refuses_histogram_boosting_in_its_own_words(small):
     try:
-        refused = BareM2cgen().refuses(fitted(BOOSTING, tmp_path))
+        refused = BareM2cgen().refuses(small(BOOSTING))
     except FetchError as error:
         pytest.skip(f"{error}")
 

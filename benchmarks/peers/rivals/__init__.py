@@ -1,8 +1,10 @@
 """All rivals, in the table's order."""
 
 from benchmarks.peers.rival import Rival, Server
+from benchmarks.peers.rivals.bentoml import BentoML
 from benchmarks.peers.rivals.floor import Floor, TunedFloor
 from benchmarks.peers.rivals.m2cgen import BareM2cgen, CheckedM2cgen
+from benchmarks.peers.rivals.mlserver import MLServer
 from benchmarks.peers.rivals.project import Bulk, Project, Queue
 from benchmarks.peers.rivals.scikit_learn import ScikitLearn
 from benchmarks.peers.rivals.skl2onnx import Skl2Onnx
@@ -22,4 +24,4 @@ RIVALS: tuple[Rival, ...] = (
     Floor(),
     TunedFloor(),
 )
-SERVERS: tuple[Server, ...] = ()
+SERVERS: tuple[Server, ...] = (MLServer(), BentoML())
