@@ -1,5 +1,6 @@
 """Run a server on one processor of this machine, in an environment of its own, and ask it over loopback."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -33,7 +34,8 @@ def environment(server: Server, fitted: Fitted) -> Path | None:
         install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements]
         subprocess.run([folder / "bin/python", *install], check=True)
 
-    return cached("-".join([server.python, *requirements]).replace("==", "-")[:120], build)
+    digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
+    return cached(f"peers-{server.name}-{server.python}-{digest}", build)
 
 
 class ServerSession:
@@ -62,14 +64,18 @@ class ServerSession:
         return self._milliseconds
 
     def peak(self) -> int:
-        """Return the peaks of all its processes, in bytes."""
-        peaks = 0
+        """Return the sum of the peaks of all its processes, in bytes; workers may be in groups of their own."""
+        parents: dict[int, int] = {}
+        peaks: dict[int, int] = {}
         for status in Path("/proc").glob("[0-9]*/status"):
             with suppress(OSError):
-                if os.getpgid(int(status.parent.name)) == self._process.pid:
-                    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-                    peaks += int(told[1]) * 1024 if told else 0
-        return peaks
+                told = dict(re.findall(r"^(PPid|VmHWM):\s*(\d+)", status.read_text(), re.MULTILINE))
+                process = int(status.parent.name)
+                parents[process], peaks[process] = int(told["PPid"]), int(told.get("VmHWM", 0)) * 1024
+        family = {self._process.pid}
+        while children := {process for process, parent in parents.items() if parent in family} - family:
+            family |= children
+        return sum(peaks[process] for process in family)
 
     def is_ready(self) -> bool:
         """Tell whether it answers."""

@@ -1,0 +1,72 @@
+"""Trees as C, by treelite and tl2cgen: in its own runtime, and the same shared object by ctypes alone.
+
+As its documentation says: ``parallel_comp`` splits the source, without which a large forest takes gcc long; the branch
+counts that ``annotate_in`` brings are in scikit-learn's trees already, and treelite hands them on. ``quantize`` is left
+out, as it makes nothing smaller or quicker here.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.peers.models import Fitted
+from benchmarks.peers.rival import HERE
+from benchmarks.peers.rivals.generated import Generated
+from infra.runtime import ROOT, pinned
+
+_COMPILE = """
+import sys
+import joblib
+import tl2cgen
+import treelite.sklearn
+classifier, library = sys.argv[1:]
+model = treelite.sklearn.import_model(joblib.load(classifier))
+tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": model.num_tree})
+"""
+
+
+class BareTl2cgen(Generated):
+    """The shared object by ctypes: no numpy, no scipy; it scores a row at a time, on one thread."""
+
+    name = "tl2cgen-bare"
+    title = "tl2cgen's code by ctypes, bare"
+    # treelite has no later release for tl2cgen than 1.0.0, whose own copy of it warns that the model's is newer.
+    tool = ("tl2cgen==1.0.0", "treelite==4.8.1")
+    program = _COMPILE
+    code = "libtrees.so"
+
+    def refuses(self, fitted: Fitted) -> str | None:
+        """Say that there is no compiler, where there is none."""
+        return super().refuses(fitted) if shutil.which("gcc") else "it needs gcc, which is not here"
+
+    def copy_around(self, folder: Path) -> None:
+        """Copy the scaler and the call."""
+        shutil.copyfile(HERE / "functions/generated.py", folder / "generated.py")
+        shutil.copyfile(HERE / "functions/tl2cgen_trees.py", folder / "trees.py")
+
+
+class CheckedTl2cgen(BareTl2cgen):
+    """The same with msgspec's checks, and Powertools' Metrics and Logger."""
+
+    name = "tl2cgen-checked"
+    title = "the same with checks, metrics, Logger"
+    checked = True
+
+
+class Tl2cgen(BareTl2cgen):
+    """The shared object in tl2cgen's own runtime."""
+
+    name = "tl2cgen"
+    title = "tl2cgen's own runtime"
+
+    def requirements(self, fitted: Fitted) -> Sequence[str]:
+        """Return its runtime, and all that this imports."""
+        own = ROOT / "requirements.txt"
+        return [*self.tool, pinned("numpy", own), pinned("scipy", own), "packaging==26.4"]
+
+    def handler(self) -> str:
+        """Return the name of its handler's file."""
+        return "tl2cgen_runtime"
+
+    def copy_around(self, folder: Path) -> None:
+        """Copy nothing: the handler holds the scaler."""
