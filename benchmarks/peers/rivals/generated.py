@@ -1,7 +1,6 @@
 """Rivals that generate code of trees alone; scaler, casts and calibration are their user's to write."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -89,13 +88,11 @@ class Generated(Rival):
 
     def _generated(self, fitted: Fitted) -> Path:
         """Return a folder with the code, or with the reason why there is none; made once."""
-        content = io.BytesIO()
-        joblib.dump(fitted.pipeline["classifier"], content)
-        recipe = hashlib.sha256(content.getvalue() + " ".join([self.program, self.code, *self.tool]).encode())
+        recipe = hashlib.sha256(" ".join([fitted.digest, self.program, self.code, *self.tool]).encode())
 
         def build(made: Path) -> None:
             classifier = made / "classifier.joblib"
-            classifier.write_bytes(content.getvalue())
+            joblib.dump(fitted.pipeline["classifier"], classifier)
             began = time.monotonic()
             if refused := run_tool(self.tool, self.program, [classifier, made / self.code]):
                 (made / self.code).unlink(missing_ok=True)

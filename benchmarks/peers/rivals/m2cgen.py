@@ -27,7 +27,7 @@ class BareM2cgen(Generated):
     """The generated module, bare."""
 
     name = "m2cgen-bare"
-    title = "m2cgen's Python, bare"
+    title = "m2cgen, bare"
     tool = ("m2cgen==0.10.0",)
     program = _WRITE
     code = "model.py"
@@ -42,5 +42,5 @@ class CheckedM2cgen(BareM2cgen):
     """The same with msgspec's checks, and Powertools' Metrics and Logger."""
 
     name = "m2cgen-checked"
-    title = "the same with checks, metrics, Logger"
+    title = "m2cgen, with checks, metrics, Logger"
     checked = True

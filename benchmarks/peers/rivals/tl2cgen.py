@@ -29,7 +29,7 @@ class BareTl2cgen(Generated):
     """The shared object by ctypes: no numpy, no scipy; it scores a row at a time, on one thread."""
 
     name = "tl2cgen-bare"
-    title = "tl2cgen's code by ctypes, bare"
+    title = "tl2cgen by ctypes, bare"
     # treelite has no later release for tl2cgen than 1.0.0, whose own copy of it warns that the model's is newer.
     tool = ("tl2cgen==1.0.0", "treelite==4.8.1")
     program = _COMPILE
@@ -49,7 +49,7 @@ class CheckedTl2cgen(BareTl2cgen):
     """The same with msgspec's checks, and Powertools' Metrics and Logger."""
 
     name = "tl2cgen-checked"
-    title = "the same with checks, metrics, Logger"
+    title = "tl2cgen by ctypes, with checks, metrics, Logger"
     checked = True
 
 
@@ -57,7 +57,7 @@ class Tl2cgen(BareTl2cgen):
     """The shared object in tl2cgen's own runtime."""
 
     name = "tl2cgen"
-    title = "tl2cgen's own runtime"
+    title = "tl2cgen in its own runtime, bare"
 
     def requirements(self, fitted: Fitted) -> Sequence[str]:
         """Return its runtime, and all that this imports."""
