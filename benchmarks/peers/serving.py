@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.containers import InvocationError
@@ -79,11 +79,15 @@ class ServerSession:
 
     def is_ready(self) -> bool:
         """Tell whether it answers."""
-        probe = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
-        with suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
+        with suppress(OSError, http.client.HTTPException), closing(connection) as probe:
             probe.request("GET", self._server.ready)
             return probe.getresponse().status == 200
         return False
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._connection.close()
 
 
 @contextmanager
@@ -101,8 +105,8 @@ def serving(server: Server, python: Path, folder: Path) -> Iterator[ServerSessio
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
         )
+    session = ServerSession(server, process, port)
     try:
-        session = ServerSession(server, process, port)
         for _ in range(START_SECONDS * 20):
             if session.is_ready():
                 break
@@ -113,6 +117,7 @@ def serving(server: Server, python: Path, folder: Path) -> Iterator[ServerSessio
             raise InvocationError(f"{server.name} is not ready: {(folder / 'log').read_text()[-2000:]}")
         yield session
     finally:
+        session.close()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

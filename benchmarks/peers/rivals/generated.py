@@ -1,5 +1,6 @@
 """Rivals that generate code of trees alone; scaler, casts and calibration are their user's to write."""
 
+import functools
 import hashlib
 import json
 import os
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,12 +28,16 @@ SECONDS = 900  # that a tool has for one model
 _POWERTOOLS = ("jmespath==1.1.0", "typing_extensions==4.16.0")
 
 
+class ToolError(RuntimeError):
+    """A tool makes no code of a model."""
+
+
 class Generated(Rival):
     """Trees as generated code.
 
     Attributes
     ----------
-    tool : sequence of str
+    tool : tuple of str
         Pins of what generates it, and imports no more than is installed here besides.
     program : str
         Generates it: takes the path of the classifier and that of the code.
@@ -43,7 +47,7 @@ class Generated(Rival):
         Whether it has checks, metrics and a structured log around it.
     """
 
-    tool: Sequence[str]
+    tool: tuple[str, ...]
     program: str
     code: str
     checked: bool = False
@@ -64,19 +68,17 @@ class Generated(Rival):
         """Say what its tool has no code for, or that it doesn't end."""
         if fitted.texts:
             return "it takes numbers alone: texts and their gaps are left to the caller"
-        folder = self._generated(fitted)
-        return None if (folder / self.code).exists() else (folder / "refused.txt").read_text()
-
-    def seconds(self, fitted: Fitted) -> float:
-        """Return how long its tool took."""
-        return float((self._generated(fitted) / "seconds.txt").read_text())
+        made = self._generated(fitted)
+        return made if isinstance(made, str) else None
 
     def write(self, fitted: Fitted, folder: Path) -> Path:
         """Write the generated code, and what its user writes around it."""
+        made = self._generated(fitted)
+        assert isinstance(made, Path), made
         self.copy_handler(folder, fitted, self.handler())
         (folder / "settings.json").write_text(json.dumps(fitted.settings() | before_trees(fitted)))
         self.copy_around(folder)
-        return Path(shutil.copyfile(self._generated(fitted) / self.code, folder / self.code))
+        return Path(shutil.copyfile(made, folder / self.code))
 
     def handler(self) -> str:
         """Return the name of its handler's file."""
@@ -86,20 +88,23 @@ class Generated(Rival):
     def copy_around(self, folder: Path) -> None:
         """Copy what stands between handler and code."""
 
-    def _generated(self, fitted: Fitted) -> Path:
-        """Return a folder with the code, or with the reason why there is none; made once."""
-        recipe = hashlib.sha256(" ".join([fitted.digest, self.program, self.code, *self.tool]).encode())
+    def _generated(self, fitted: Fitted) -> Path | str:
+        return generate(self.tool, self.program, self.code, fitted.digest, fitted.pipeline["classifier"])
 
-        def build(made: Path) -> None:
-            classifier = made / "classifier.joblib"
-            joblib.dump(fitted.pipeline["classifier"], classifier)
-            began = time.monotonic()
-            if refused := run_tool(self.tool, self.program, [classifier, made / self.code]):
-                (made / self.code).unlink(missing_ok=True)
-                (made / "refused.txt").write_text(refused)
-            (made / "seconds.txt").write_text(f"{time.monotonic() - began:.1f}")
 
-        return cached(f"peers-{self.tool[0].split('==')[0]}-{fitted.name}-{recipe.hexdigest()[:12]}", build)
+@functools.cache  # on disk only what was made: a tool may be slow because the machine is busy
+def generate(tool: tuple[str, ...], program: str, code: str, digest: str, classifier: Any) -> Path | str:
+    """Return the code that a tool makes of the classifier with a digest, made once, or say why it makes none."""
+    recipe = hashlib.sha256(" ".join([digest, program, code, *tool]).encode()).hexdigest()[:12]
+
+    def build(made: Path) -> None:
+        joblib.dump(classifier, made / "classifier.joblib")
+        run_tool(tool, program, [made / "classifier.joblib", made / code])
+
+    try:
+        return cached(f"peers-{tool[0].replace('==', '-')}-{recipe}", build) / code
+    except ToolError as error:
+        return str(error)
 
 
 def before_trees(fitted: Fitted) -> dict[str, Any]:
@@ -121,8 +126,8 @@ def packages(requirements: Sequence[str]) -> Path:
     return cached(name, lambda made: pip_install(made, "--no-deps", *requirements))
 
 
-def run_tool(requirements: Sequence[str], program: str, arguments: Sequence[Path]) -> str | None:
-    """Run a program with packages of its own before this environment's; say why it failed, or that it took too long."""
+def run_tool(requirements: Sequence[str], program: str, arguments: Sequence[Path]) -> None:
+    """Run a program with packages of its own before this environment's; raise `ToolError` where it fails or is slow."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     with tempfile.TemporaryFile("w+") as told:
         # A group of its own, so that compilers end with it.
@@ -138,7 +143,8 @@ def run_tool(requirements: Sequence[str], program: str, arguments: Sequence[Path
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return f"{requirements[0]} does not finish in {SECONDS} s"
+            raise ToolError(f"{requirements[0]} does not finish in {SECONDS} s") from None
         told.seek(0)
         lines = told.read().strip().splitlines()
-    return f"{requirements[0]}: {lines[-1] if lines else f'status {status}'}" if status else None
+    if status:
+        raise ToolError(f"{requirements[0]}: {lines[-1] if lines else f'status {status}'}")
