@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.docs import cost, models, readme, results
+from benchmarks.docs import cost, models, peers, readme, results
 
 FOLDER = Path("docs/figures")
 # Each document with a module of its own, whose functions are its parts.
@@ -25,6 +25,7 @@ PAGES: dict[str, ModuleType] = {
     "README.md": readme,
     "docs/cost.md": cost,
     "docs/models.md": models,
+    "docs/peers.md": peers,
     "docs/results.md": results,
 }
 BLOCK = re.compile(r"^<!-- (?P<name>\w+), from [^>]*? -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)

@@ -24,8 +24,10 @@ START_SECONDS = 120
 
 def environment(server: Server, fitted: Fitted) -> Path | None:
     """Make the environment that a server needs, once; None where its Python isn't here."""
-    python = shutil.which(server.python)
-    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+    # pyenv's own commands start those versions alone that .python-version names.
+    known = [shutil.which(server.python), *map(str, Path.home().glob(f".pyenv/versions/*/bin/{server.python}"))]
+    python = next(filter(_runs, filter(None, known)), None)
+    if python is None:
         return None
     requirements = server.requirements(fitted)
 
@@ -36,6 +38,10 @@ def environment(server: Server, fitted: Fitted) -> Path | None:
 
     digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
     return cached(f"peers-{server.name}-{server.python}-{digest}", build)
+
+
+def _runs(python: str) -> bool:
+    return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
 
 
 class ServerSession:
