@@ -1,7 +1,7 @@
 """Trees as plain Python, by m2cgen: no package at all where they are served.
 
-It knows scikit-learn's forests, and neither its histogram boosting nor XGBoost from 2.0 on. Its documentation says to
-raise the recursion limit for ensembles, and to cast where a model casts.
+It knows scikit-learn's forests, but neither its histogram boosting nor today's XGBoost. Its documentation says to raise
+the recursion limit for ensembles, and to cast where a model casts.
 """
 
 import shutil

@@ -1,8 +1,8 @@
 """Trees as C, by treelite and tl2cgen: in its own runtime, and the same shared object by ctypes alone.
 
-As its documentation says: ``parallel_comp`` splits the source, without which a large forest takes gcc long; the branch
-counts that ``annotate_in`` brings are in scikit-learn's trees already, and treelite hands them on. ``quantize`` is left
-out, as it makes nothing smaller or quicker here.
+As its documentation says: ``parallel_comp`` splits the source, without which gcc takes long for a large forest; and
+``quantize`` compares integers, which is a quarter smaller here and a bit quicker. How often branches are taken, which
+``annotate_in`` would bring, is in scikit-learn's trees already.
 """
 
 import shutil
@@ -21,7 +21,7 @@ import tl2cgen
 import treelite.sklearn
 classifier, library = sys.argv[1:]
 model = treelite.sklearn.import_model(joblib.load(classifier))
-tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": model.num_tree})
+tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": model.num_tree, "quantize": 1})
 """
 
 
@@ -30,7 +30,7 @@ class BareTl2cgen(Generated):
 
     name = "tl2cgen-bare"
     title = "tl2cgen by ctypes, bare"
-    # treelite has no later release for tl2cgen than 1.0.0, whose own copy of it warns that the model's is newer.
+    # tl2cgen holds a treelite of its own, 4.1.2, and warns that the model is of a newer one.
     tool = ("tl2cgen==1.0.0", "treelite==4.8.1")
     program = _COMPILE
     code = "libtrees.so"
