@@ -159,7 +159,7 @@ def compare(options: argparse.Namespace) -> None:
         fitted = make(options.build)
         if place == 0:
             say(ensure_image())
-        say(f"model {fitted.name}")
+        say(f"{fitted.name}: {fitted.title}")
         figures += measure_functions(fitted, rivals, options.starts, is_first=place == 0)
         figures += measure_servers(fitted, servers)
         replace(options.out, json.dumps({"peers": figures}, indent=1).encode() + b"\n")
