@@ -106,6 +106,11 @@ load: .venv-sam/ready .venv-load/ready ## what make serve serves under load, eve
 	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
 	@$(BIN)/python -m benchmarks.load --build $(BUILD) --requests $(REQUESTS)
 
+.PHONY: bench-peers
+bench-peers: .venv/ready ## the same models served by others, side by side: half an hour, needs a Docker engine
+	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run
+	@$(BIN)/python -m benchmarks.peers --build $(BUILD) --out $(BUILD)/peers.json
+
 .PHONY: notebook
 notebook: .venv/ready ## the notebook's full grid, and its models compared and exported: an hour on two cores [DATA=auto]
 	@$(BIN)/python -m train --data "$(DATA)" --out $(BUILD) --grid notebook

@@ -2,41 +2,26 @@
 
 ``python -m benchmarks.billed`` needs a Docker engine, prints the tables of docs/cost.md, and writes build/billed.json.
 ``--before`` names the unpacked package of another version, whose first answers are measured in turns with this one's.
-Lambda gives 1,769 MB one processor and less memory less of it in proportion
-(https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html); Docker holds a container to such a share.
 """
 
 import argparse
 import json
-import re
 import statistics
-import subprocess
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks.containers import Event, InvocationError, container, host_of_containers, results_queue
 from infra.command import Command, whole_number
-from infra.docker.base_image import ensure_image, image_name
+from infra.docker.base_image import ensure_image
 from infra.files import replace
-from infra.local.emulator import INVOKE_PATH
-from infra.runtime import emulator_binary
 from infra.template import Function, read_function
 
-Event = dict[str, Any]
 Events = Callable[[], Event]
 
 MEMORY = (256, 512)  # of the tables
 STARTS_MEMORY = (256, 512, 1769)  # of first answers
-MEGABYTES_PER_PROCESSOR = 1769
-SQS_SECONDS = (
-    0.02  # taken for a call: SQS says "tens or low hundreds of milliseconds" (https://aws.amazon.com/sqs/faqs/)
-)
 ROW = Path("tests/events/direct.json")
 HTTP_EVENT = Path("tests/events/http_api_v2.json")
 SQS_EVENT = Path("tests/events/sqs.json")
@@ -48,64 +33,6 @@ EXPRESS_GB_SECOND = 0.00001667
 LOG_GB = 0.50
 LAMBDA_LINES = 330  # bytes of START, END and REPORT
 ACCESS_LINE = 300  # bytes of the API's access log, in the template's format
-
-
-class InvocationError(RuntimeError):
-    """The function raised, or left messages undone."""
-
-
-@contextmanager
-def container(function: Function, code: Path, memory: int, variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Run a function's container; gives its id and address."""
-    environment = {
-        "_HANDLER": function.handler,
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
-        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        **function.environment,
-        **variables,
-    }
-    options = [f"--memory={memory}m", f"--memory-swap={memory}m", f"--cpus={memory / MEGABYTES_PER_PROCESSOR:.4f}"]
-    mounts = [f"{code.resolve()}:/var/task:ro", f"{emulator_binary()}:/var/rapid/aws-lambda-rie:ro"]
-    command = ["docker", "run", "--detach", "--rm", "--publish=127.0.0.1::8080", *options]
-    command += [f"--volume={mount}" for mount in mounts]
-    command += [f"--env={name}={value}" for name, value in environment.items()]
-    command += ["--entrypoint=/var/rapid/aws-lambda-rie", image_name(), "/var/runtime/bootstrap"]
-    identity = run(command)
-    try:
-        address = run(["docker", "port", identity, "8080"]).splitlines()[0]
-        yield identity, f"http://{address}{INVOKE_PATH}"
-    finally:
-        run(["docker", "rm", "--force", identity])
-
-
-def run(command: Sequence[str]) -> str:
-    return subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ).stdout.strip()
-
-
-def invoke(url: str, event: Event) -> None:
-    """Hand an event to a container, as soon as it listens."""
-    request = urllib.request.Request(url, json.dumps(event).encode(), {"Content-Type": "application/json"})
-    for _ in range(100):
-        try:
-            with urllib.request.urlopen(request, timeout=120) as response:
-                answer = json.load(response)
-            break
-        except (ConnectionError, urllib.error.URLError):
-            time.sleep(0.05)
-    else:
-        raise InvocationError("the emulator does not listen")
-    failed = isinstance(answer, dict) and (
-        answer.get("errorMessage") or answer.get("batchItemFailures") or answer.get("statusCode", 200) != 200
-    )
-    if failed:
-        raise InvocationError(f"the function failed: {answer}")
 
 
 def measure(
@@ -128,17 +55,11 @@ def durations(
     function: Function, code: Path, memory: int, event: Event | Events, repeats: int, variables: Mapping[str, str]
 ) -> tuple[float, list[float], str]:
     """Return the first duration in a new container and those of the repeats, in ms, and what was logged."""
-    with container(function, code, memory, variables) as (identity, url):
-        try:
-            for _ in range(repeats + 1):
-                invoke(url, event() if callable(event) else event)
-        except InvocationError as error:
-            raise InvocationError(f"{error}; its log ends in {run(['docker', 'logs', identity])[-2000:]}") from error
-        time.sleep(0.5)
-        log = run(["docker", "logs", identity])
-    first, *others = map(float, re.findall(r"\tDuration: ([\d.]+) ms", log))
-    assert len(others) == repeats
-    return first, others, log
+    with container(function, code, memory, variables) as running:
+        for _ in range(repeats + 1):
+            running.invoke(event() if callable(event) else event)
+        first, *others = running.durations(repeats + 1)
+        return first, others, running.log()
 
 
 def first_answers(
@@ -155,38 +76,6 @@ def first_answers(
                 for version, code in codes.items():
                     firsts[version].append(durations(read_function(name), code, memory, event, 0, variables)[0])
             yield case, memory, {version: statistics.median(values) for version, values in firsts.items()}
-
-
-class ResultsQueue(BaseHTTPRequestHandler):
-    """SQS as far as the function meets it; moto's queue takes longer the more it holds."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else head and body of an answer are 40 ms apart
-
-    def do_POST(self) -> None:
-        """Take a batch of messages."""
-        entries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Entries"]
-        time.sleep(SQS_SECONDS)
-        taken = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
-        answer = json.dumps({"Successful": taken}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-amz-json-1.0")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def results_queue(host: str) -> Iterator[dict[str, str]]:
-    """Run a results queue; gives the function's variables."""
-    with ThreadingHTTPServer((host, 0), ResultsQueue) as server:
-        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-        address = f"http://{host}:{server.server_port}"
-        yield {"RESULTS_QUEUE_URL": f"{address}/012345678912/results.fifo", "AWS_ENDPOINT_URL_SQS": address}
-        server.shutdown()
 
 
 def messages(count: int, row: Event) -> Events:
@@ -264,15 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure_all(options: argparse.Namespace) -> None:
     """Print the tables, and write what was measured."""
     print(ensure_image())
-    (network,) = json.loads(run(["docker", "network", "inspect", "bridge"]))[0]["IPAM"]["Config"]
-    host = network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1"
     row = json.loads(ROW.read_text())["instances"][0]
     results: list[dict[str, Any]] = []
     print("\n| case | MB | first, ms | mean of the others | median | billed | log, bytes |")
     print("|---|---|---|---|---|---|---|")
     codes = {"now": options.code} | ({"before": options.before} if options.before else {})
     firsts = []
-    with results_queue(host) as queue:
+    with results_queue(host_of_containers()) as outcomes:
+        queue = outcomes.variables
         for memory in MEMORY:
             for case, name, rows, event, repeats in cases(row):
                 variables = queue if name == "QueueScoreFunction" else {}

@@ -17,6 +17,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.growth": [("--build", "{bad}", "--out", "{out}")],
     "benchmarks.load": [("--build", "{bad}")],
     "benchmarks.models": [("--build", "{bad}")],
+    "benchmarks.peers": [("--build", "{bad}", "--out", "{out}")],
     "export": [
         ("{bad}", "--out", "{out}"),
         ("{bad}", "--sample", "{bad}", "--target", "y", "--out", "{out}"),
@@ -45,6 +46,7 @@ REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.grid_search": [("--jobs", "0")],
     "benchmarks.growth": [("--turns", "0")],
     "benchmarks.load": [("--requests", "0"), ("--processes", "9")],
+    "benchmarks.peers": [("--starts", "0"), ("--models", "oracle"), ("--rivals", "oracle")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
     "infra.audit": [(), ("nowhere.txt",)],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],

@@ -11,6 +11,7 @@ from botocore import xform_name
 from benchmarks import billed
 from benchmarks.docs import readme
 from benchmarks.docs.blocks import BLOCK, PAGES, functions, read, rendered, sources
+from benchmarks.docs.drawn import DRAWN
 from benchmarks.docs.measured import run
 from infra.package import MAX_ZIP_BYTES
 from infra.template import read_template
@@ -98,6 +99,7 @@ STATED = {
     "docs/results.md": r"0\.015 of ROC AUC or 0\.01",
     "docs/models.md": "",
     "docs/runbook.md": r"Python 3\.1[1-4]|to\s+3\.14",
+    "docs/peers.md": "1,769 MB|after 20 ms|Over 250 MB",
 }
 # Prices, sums of them; and what the first version measured, whose files are gone.
 TABLES_WITHOUT_A_FILE = {
@@ -123,6 +125,13 @@ def test_no_figure_of_the_prose_stands_without_its_measured_file(document):
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
 
     assert FIGURE.findall(re.sub(STATED[document] or "(?!)", "", prose)) == []
+
+
+@pytest.mark.parametrize("place", DRAWN)
+def test_figure_is_drawn_from_the_measured_file(place):
+    draw, figures = DRAWN[place]
+
+    assert Path(place).read_bytes() == draw(read(figures)), "python -m benchmarks.docs draws it"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

@@ -3,23 +3,22 @@
     python -m benchmarks.docs [BUILD ...]
 
 takes what the commands left in build folders into docs/figures, then renders the parts of the documents that are made
-of it. Without a folder it renders alone. To be run on the machine that measured, which the kept files name.
+of it, and draws their figures. Without a folder it renders alone. To be run on the machine that measured, which the
+kept files name.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.docs.blocks import FOLDER, PAGES, read, rendered
-from benchmarks.docs.drawn import models, work
+from benchmarks.docs.drawn import DRAWN
 from benchmarks.docs.measured import take
 from infra.command import Command
 from infra.files import replace
 
-DRAWN = {"growth-models": models, "growth-work": work}
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take measured files into docs/figures, and render the documents' parts that are made of them."""
+    """Take measured files into docs/figures, render the documents' parts, and draw their figures."""
     parser = Command(prog="python -m benchmarks.docs", description=main.__doc__)
     parser.add_argument("builds", type=Path, nargs="*", metavar="BUILD", help="folders that measurements were left in")
     options = parser.parse_args(arguments)
@@ -27,14 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for build in options.builds:
             for path in take(build, FOLDER):
                 print(f"{path}: of {build}")
-        for name, draw in DRAWN.items():
-            replace(FOLDER / f"{name}.svg", draw(read("growth")).encode())
         for document, page in PAGES.items():
             text = Path(document).read_text(encoding="utf-8")
             made = rendered(text, page)
             if made != text:
                 replace(Path(document), made.encode())
             print(f"{document}: {'made anew' if made != text else 'as it was'}")
+        for place, (draw, figures) in DRAWN.items():
+            replace(Path(place), draw(read(figures)))
+            print(f"{place}: drawn")
 
 
 if __name__ == "__main__":

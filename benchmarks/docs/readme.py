@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from benchmarks.docs.peers import in_short
 from benchmarks.docs.sums import cheapest
 from benchmarks.docs.words import code, error_rate, interval, paragraph, table, times, when
 
@@ -123,6 +124,11 @@ def _goal(value: float, limit: float | None, at_least: bool) -> str:
         return ""
     missed = value < limit if at_least else value > limit
     return f"at {'least' if at_least else 'most'} {limit:g}{': **missed**' if missed else ''}"
+
+
+def side_by_side(peers: Any) -> str:
+    """Compare with what else would serve the same model."""
+    return in_short(peers)
 
 
 def to_scikit_learn(bench: Any) -> str:

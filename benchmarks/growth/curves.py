@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.billed import messages, results_queue
+from benchmarks.billed import messages
+from benchmarks.containers import results_queue
 from benchmarks.direct import http_event
 from benchmarks.growth.fit import exponent
 from benchmarks.growth.shapes import GRID, Grid, Shape, shapes, write_models
@@ -93,8 +94,8 @@ def functions(function: Path, models: Mapping[Shape, Path], scratch: Path) -> It
     explained = {f"{rows} explained": body(own, rows, explain=True) for rows in EXPLAINED_ROWS if own.families}
     asked["rows"] = http("rows", function / "model.onnx", plain | explained)
     with ExitStack() as stack:
-        queue = stack.enter_context(results_queue("127.0.0.1"))
-        variables = lambda_environment(read_function("QueueScoreFunction"), function) | packed | queue
+        queue = stack.enter_context(results_queue("127.0.0.1")).variables
+        variables = lambda_environment(read_function("QueueScoreFunction"), function) | packed | dict(queue)
         variables |= {
             "PYTHONPATH": f"{function}{os.pathsep}{runtime_packages()}",
             "MODEL_PATH": str(function / "model.onnx"),

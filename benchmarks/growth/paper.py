@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from benchmarks.billed import ACCESS_LINE, MEGABYTES_PER_PROCESSOR, cost
+from benchmarks.billed import ACCESS_LINE, cost
+from benchmarks.containers import MEGABYTES_PER_PROCESSOR
 from benchmarks.growth.fit import slope
 from infra.package import MAX_ZIP_BYTES
 from infra.template import read_function, read_template

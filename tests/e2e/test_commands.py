@@ -39,6 +39,7 @@ WHY_NOT = {
     r"make \.venv/ready": "the environments of this copy are links, and ready",
     r"git .*": "changes what a checkout holds",
     r"python -m train\.compare( .*)?": "`make notebook` runs it",
+    r"make bench-peers|python -m benchmarks\.peers .*": "half an hour; tests/benchmarks/test_peers.py does it small",
     r"python -m benchmarks\.(billed|grid_search)": "takes an hour: it measures what the documents state",
 }
 TRAIN = "python -m train --data {table} --out build"

@@ -1,0 +1,1 @@
+"""The same fitted models as others would serve them, beside this project."""
