@@ -18,6 +18,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.load": [("--build", "{bad}")],
     "benchmarks.models": [("--build", "{bad}")],
     "benchmarks.peers": [("--build", "{bad}", "--out", "{out}")],
+    "benchmarks.soak": [("--code", "{bad}")],
     "export": [
         ("{bad}", "--out", "{out}"),
         ("{bad}", "--sample", "{bad}", "--target", "y", "--out", "{out}"),
@@ -47,6 +48,7 @@ REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.growth": [("--turns", "0")],
     "benchmarks.load": [("--requests", "0"), ("--processes", "9")],
     "benchmarks.peers": [("--starts", "0"), ("--models", "oracle"), ("--rivals", "oracle")],
+    "benchmarks.soak": [("--events", "0")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
     "infra.audit": [(), ("nowhere.txt",)],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],
