@@ -404,13 +404,6 @@ def test_machine_whose_labels_are_not_its_probabilities_is_refused():
         exported(make_pipeline(prepared(), SVC(probability=True, random_state=0)), "multiclass")
 
 
-def test_model_that_gives_no_number_is_told():
-    huge = make_pipeline(FunctionTransformer(np.square), FunctionTransformer(np.square), SGDClassifier(loss="log_loss"))
-
-    with pytest.raises(ValueError, match="the model itself gives nan"):
-        exported(huge, "multiclass", X[["net income, €", "visits"]])
-
-
 def test_classifier_without_probabilities_is_told_what_to_do():
     with pytest.raises(CardError, match="the LinearSVC has no predict_proba: CalibratedClassifierCV"):
         Source(make_pipeline(prepared(), LinearSVC()).fit(X, Y["binary"]))
