@@ -11,6 +11,7 @@ FAULTS = ("missing file", "directory", "empty file")
 # Of each command, arguments that take {bad} in place of a file or folder that it reads, and {out} to write to.
 READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--build", "{bad}")],
+    "benchmarks.big_export": [],
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
     "benchmarks.docs": [("{bad}",)],
     "benchmarks.grid_search": [],
@@ -43,6 +44,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
 # Options that are refused before anything is read or written.
 REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--turns", "0")],
+    "benchmarks.big_export": [("--trees", "0")],
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
     "benchmarks.growth": [("--turns", "0")],
