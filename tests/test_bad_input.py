@@ -100,7 +100,7 @@ def folder(tmp_path, monkeypatch):
 
 
 # Run by the others, among the packages of a function.
-SCRIPTS = {"benchmarks.growth.ask", "benchmarks.handler"}
+SCRIPTS = {"benchmarks.growth.ask", "benchmarks.handler", "benchmarks.soak.run"}
 
 
 def test_these_are_all_commands():
