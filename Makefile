@@ -12,6 +12,7 @@ GRID ?= small
 PORT ?= 3000
 BUILD ?= build
 BIN := .venv/bin
+INSTALL := pip install --quiet --disable-pip-version-check --require-hashes
 export ORT_DISABLE_TELEMETRY := 1
 export SAM_CLI_TELEMETRY := 0
 
@@ -19,11 +20,11 @@ export SAM_CLI_TELEMETRY := 0
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: requirements.txt lambda_fn/requirements.txt
+.venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, not " + sys.version.split()[0])'
 	@echo "Setting up .venv with $$($(PYTHON) --version): a minute or two, once"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(BIN)/$(INSTALL) --requirement requirements.txt
 	@touch $@
 
 .PHONY: run
@@ -65,7 +66,7 @@ package: .venv/ready ## pack build/model.onnx and the function: build/function, 
 .venv-sam/ready: .venv/ready infra/requirements.txt
 	@echo "Setting up .venv-sam: half a minute, once"
 	@$(BIN)/python -m venv --clear .venv-sam
-	@.venv-sam/bin/pip install --quiet --disable-pip-version-check --requirement infra/requirements.txt
+	@.venv-sam/bin/$(INSTALL) --requirement infra/requirements.txt
 	@touch $@
 
 .PHONY: serve
@@ -98,7 +99,7 @@ notebook: .venv/ready ## the notebook's full grid, and its models compared and e
 
 .venv/e2e-ready: .venv/ready tests/requirements-e2e.txt
 	@echo "Adding tests/requirements-e2e.txt to .venv: a minute or two, once"
-	@$(BIN)/pip install --quiet --disable-pip-version-check $(addprefix --requirement ,requirements.txt tests/requirements-e2e.txt)
+	@$(BIN)/$(INSTALL) --requirement tests/requirements-e2e.txt
 	@$(BIN)/pip check --disable-pip-version-check
 	@touch $@
 
@@ -110,7 +111,7 @@ test-e2e: .venv/e2e-ready .venv-sam/ready ## tests that need a Docker engine, Ch
 .venv-checkov/ready: .venv/ready infra/requirements-checkov.txt
 	@echo "Setting up .venv-checkov: a minute or two, once"
 	@$(BIN)/python -m venv --clear .venv-checkov
-	@.venv-checkov/bin/pip install --quiet --disable-pip-version-check --requirement infra/requirements-checkov.txt
+	@.venv-checkov/bin/$(INSTALL) --requirement infra/requirements-checkov.txt
 	@touch $@
 
 .PHONY: check-template
@@ -119,13 +120,39 @@ check-template: .venv-sam/ready .venv-checkov/ready ## lint before and after SAM
 	@.venv-sam/bin/python -m infra.check_template
 	@.venv-checkov/bin/checkov --file template.yaml --compact --quiet
 
+# uv and pip-audit
+.venv-supply/ready: .venv/ready infra/requirements-supply.txt
+	@echo "Setting up .venv-supply: some seconds, once"
+	@$(BIN)/python -m venv --clear .venv-supply
+	@.venv-supply/bin/$(INSTALL) --requirement infra/requirements-supply.txt
+	@touch $@
+
+# For all platforms and from the oldest Python on, with the hash of every file of every package. What stays as it is in a
+# NAME.in keeps its version in NAME.txt.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-supply/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate
+
+.PHONY: lock
+lock: .venv-supply/ready ## pin what the requirements (*.in) ask for, with hashes: *.txt
+	@$(COMPILE) --no-deps lambda_fn/requirements.in --output-file lambda_fn/requirements.txt
+	@$(COMPILE) requirements.in --output-file requirements.txt
+	@for name in tests/requirements-e2e infra/requirements-runtime; do \
+		$(COMPILE) $$name.in --constraints requirements.txt --override tests/requirements-e2e.override \
+			--output-file $$name.txt; done
+	@for name in infra/requirements infra/requirements-checkov infra/requirements-supply; do \
+		$(COMPILE) $$name.in --output-file $$name.txt; done
+
+.PHONY: audit
+audit: .venv-supply/ready ## ask for known vulnerabilities of what is packed
+	@.venv-supply/bin/python -m infra.audit lambda_fn/requirements.txt
+
 .PHONY: docs
 docs: .venv/ready ## bring what was measured in build folders into the documents [FROM="build ..."]
 	@$(BIN)/python -m benchmarks.docs $(FROM)
 
 .PHONY: clean
 clean: ## remove what the other targets made, .venv included
-	@rm -rf .venv .venv-sam .venv-checkov .cache $(BUILD) .aws-sam .coverage .coverage.*
+	@rm -rf .venv .venv-sam .venv-checkov .venv-supply .cache $(BUILD) .aws-sam .coverage .coverage.*
 
 # `sam build` calls this for each function of template.yaml, by way of infra/build/ARCHITECTURE/Makefile.
 build-%: .venv/ready

@@ -7,6 +7,7 @@ ratios are to the ordinary way to serve an ONNX file, measured in the same run: 
 OpenBLAS, which comes with numpy, starts a pool of threads unless OPENBLAS_NUM_THREADS is 1; both are the floor.
 """
 
+import csv
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import joblib
+from msgspec import UnsetType
 
 from benchmarks import cold_start, explain, ordinary
 from benchmarks.cold_start import Way
@@ -27,12 +29,14 @@ from infra.command import Command, whole_number
 from infra.files import replace
 from infra.runtime import lambda_environment, runtime_packages
 from infra.template import read_function
-from lambda_fn.features import example_row
+from lambda_fn.card import ModelCard, missing_as_nan
+from lambda_fn.features import Rule, Value, example_row
 from lambda_fn.model import Model, ModelError, golden_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENT = ROOT / "tests/events/http_api_v2.json"
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+EXPLAINED = 100  # rows
 
 
 class Ratio(NamedTuple):
@@ -61,10 +65,11 @@ def function_variables(function: Path, *behind: Path) -> dict[str, str]:
 
 
 class Warm(NamedTuple):
-    """A packed function to be asked again and again: its version's benchmark, and its variables."""
+    """A packed function to be asked again and again: its version's benchmark, variables and further arguments."""
 
     script: Path
     variables: Mapping[str, str]
+    arguments: tuple[Path, ...] = ()
 
 
 def warm(ways: Mapping[str, Warm], event: Path, out: Path, turns: int = 5) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def warm(ways: Mapping[str, Warm], event: Path, out: Path, turns: int = 5) -> di
     for _ in range(turns):
         for name, way in ways.items():
             subprocess.run(
-                [sys.executable, "-S", way.script, way.variables["MODEL_PATH"], event, out],
+                [sys.executable, "-S", way.script, way.variables["MODEL_PATH"], event, out, *way.arguments],
                 env={**os.environ, **way.variables, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=subprocess.DEVNULL,
                 check=True,
@@ -134,6 +139,27 @@ def in_this_process(pipeline_path: Path, model_path: Path) -> dict[str, dict[str
     return {"load": interleaved(load, turns=20, calls=1), "one_row": interleaved(one_row, turns=20, calls=10)}
 
 
+def rows_to_explain(card: ModelCard, table: Path) -> dict[str, list[dict[str, Value | UnsetType]]]:
+    """Choose rows of a table, as clients send them: from all over it, and those that take longest to explain.
+
+    That is the longer, the more families of its features differ from the reference profile.
+    """
+    rules = [Rule(feature) for feature in card.features]
+    reference = missing_as_nan(card.reference.profile)
+
+    def work(values: Sequence[float]) -> int:
+        named = zip(card.features, values, reference, strict=True)
+        return len({feature.family for feature, value, other in named if value != other})
+
+    with table.open(newline="") as file:
+        rows = [[rule.read_text(row[rule.name]) for rule in rules] for row in csv.DictReader(file)]
+    typical, costly = rows[:: max(1, len(rows) // EXPLAINED)], sorted(rows, key=work)[-EXPLAINED:]
+    return {
+        name: [{rule.name: rule.show(value) for rule, value in zip(rules, row, strict=True)} for row in chosen]
+        for name, chosen in (("explained", typical), ("explained_costly", costly))
+    }
+
+
 def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
     """Take all figures, in seconds and bytes."""
     function, model_path, pipeline_path = build / "function", build / "model.onnx", build / "pipeline.joblib"
@@ -141,8 +167,11 @@ def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
     event, out = scratch / "event.json", scratch / "figures.json"
     body = json.dumps({"instances": [example_row(card)]})
     event.write_text(json.dumps(json.loads(EVENT.read_text()) | {"body": body}))
-    first = ordinary.first_version(build / "tidy.csv")
-    ways = {"handler": Warm(ROOT / "benchmarks/handler.py", function_variables(function, ordinary.packages()))}
+    rows, table = scratch / "rows.json", build / "tidy.csv"
+    rows.write_text(json.dumps(rows_to_explain(card, table) if table.exists() else {}))
+    first = ordinary.first_version(table)
+    variables = function_variables(function, ordinary.packages())
+    ways = {"handler": Warm(ROOT / "benchmarks/handler.py", variables, (rows,))}
     if first:
         theirs = function_variables(first / "build/function")
         ways["first_version"] = Warm(first / "benchmarks/handler.py", theirs)
@@ -187,6 +216,8 @@ def ratios(figures: Mapping[str, Any]) -> list[Ratio]:
     ]
     if "explained" in one:
         rows.append(Ratio("explained one-row event / plain", one["explained"] / one["handler"], 3))
+        name = "the same, of rows that differ from the reference in all"
+        rows.append(Ratio(name, one["explained_costly"] / one["handler"]))
     if cold["handler"]["peak"]:
         rows.insert(3, Ratio("peak memory, one row, MB", cold["handler"]["peak"] / 1e6, 50))
         rows.insert(4, Ratio("the same, ordinary way", cold["floor"]["peak"] / 1e6))

@@ -3,13 +3,15 @@
 `benchmarks.__main__` runs this among the packed function's own packages, and behind them those of the ordinary way,
 with standard output, where the function logs and writes its metrics, unbuffered as on Lambda. Figures go into a file.
 
-    python benchmarks/handler.py MODEL EVENT OUT
+    python benchmarks/handler.py MODEL EVENT OUT ROWS
+
+ROWS is JSON, lists of row objects by a figure's name: they are explained in turn, as rows differ in what that takes.
 """
 
 import json
 import sys
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,8 +59,9 @@ class Bare:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    model, event_path, out = sys.argv[1:] if arguments is None else arguments
+    model, event_path, out, rows_path = sys.argv[1:] if arguments is None else arguments
     event: Event = json.loads(Path(event_path).read_text())
+    cases: dict[str, list[dict[str, Any]]] = json.loads(Path(rows_path).read_text())
     context = SimpleNamespace(
         aws_request_id="6f1d1a5c-6e5b-4d3a-9d55-0c3a3e3a1d2b",
         memory_limit_in_mb="1769",  # one whole processor
@@ -72,15 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         assert answer["statusCode"] == 200, answer["body"]
         return answer
 
-    def ask(rows: int, **options: bool) -> Event:
-        return event | {"body": json.dumps({"instances": [row] * rows, **options})}
+    def ask(*rows: dict[str, Any], **options: bool) -> Event:
+        return event | {"body": json.dumps({"instances": rows, **options})}
 
-    one, many, explained = ask(1), ask(BATCH), ask(1, explain=True)
+    def in_turn(rows: list[dict[str, Any]]) -> Callable[[], object]:
+        events = cycle([ask(row, explain=True) for row in rows])
+        return lambda: handler(next(events))
+
+    one, many = ask(row), ask(*[row] * BATCH)
     theirs, ours = (json.loads(score(many)["body"])["predictions"] for score in (bare.answer, handler))
     assert [p["probability"] for p in theirs] == [p["probability"] for p in ours]
     one_row: dict[str, Callable[[], object]] = {"handler": lambda: handler(one), "bare": lambda: bare.answer(one)}
     if bare.gives_reasons:
-        one_row["explained"] = lambda: handler(explained)
+        one_row |= {name: in_turn(rows) for name, rows in cases.items()}
     batch = {"handler": lambda: handler(many), "bare": lambda: bare.answer(many)}
     figures = {
         "one_row": interleaved(one_row, turns=25, calls=20),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra.cache import cached, pip_install
 from infra.package import compile_package
-from infra.runtime import PYTHON_VERSION, pinned
+from infra.runtime import PYTHON_VERSION, hashed, pinned
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_VERSION = "ea293b2"
@@ -40,14 +40,14 @@ main(["--model", "model.onnx", "--out", out])
 
 def packages() -> Path:
     """Return a folder of onnxruntime's Python package, numpy and msgspec: what the ordinary way imports."""
-    needed = [pinned(name, ROOT / "lambda_fn/requirements.txt") for name in ("onnxruntime", "msgspec")]
-    needed.append(pinned("numpy", ROOT / "requirements.txt"))
+    requirements, needed = ROOT / "requirements.txt", ("onnxruntime", "msgspec", "numpy")
 
     def build(directory: Path) -> None:
-        pip_install(directory, "--no-deps", *needed)
+        pip_install(directory, "--no-deps", entries=[hashed(package, requirements) for package in needed])
         compile_package(directory, str(directory))
 
-    return cached("-".join(["ordinary", f"python{PYTHON_VERSION}", *needed]).replace("==", "-"), build)
+    pins = [pinned(package, requirements) for package in needed]
+    return cached("-".join(["ordinary", f"python{PYTHON_VERSION}", *pins]).replace("==", "-"), build)
 
 
 def first_version(tidy: Path) -> Path | None:

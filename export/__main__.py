@@ -17,7 +17,7 @@ from export.sample import Sample, read_sample, sample_of
 from export.source import Source
 from infra.command import Command
 from infra.files import replace, replace_all
-from lambda_fn.card import Card, CardError, Decision, decode_card, encode
+from lambda_fn.card import Card, CardError, Decision, decode_card
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,7 +56,8 @@ def _export_files(options: argparse.Namespace) -> str:
     sample = _sample(options, source)
     card = _card(options, source, sample)
     if options.write_card is not None:
-        replace(options.write_card, msgspec.json.format(encode(card), indent=2) + b"\n")
+        # In full, where a model file leaves out what is as usual: there all is to be seen that may be said.
+        replace(options.write_card, msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
     model, report = export(fitted, card, None if sample is None else sample.X)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     # The proof first: no model without it.
@@ -131,6 +132,8 @@ def _summary(out: Path, model: bytes, card: Card, report: dict[str, Any]) -> str
         f"proof: {proof}; {sum(one['rows'] for one in witnesses):,} rows scored by both, largest difference "
         f"{largest:.1e}{differing}",
     ]
+    if refused := report.get("sample_rows_refused"):
+        lines.append(f"{refused:,} rows of the sample are left out, as the card does not allow what they hold")
     members: dict[str, list[str]] = {}
     for feature in card.features:
         members.setdefault(feature.family, []).append(feature.name)

@@ -44,6 +44,8 @@ _RANKING_ROWS = 200
 _WIDTHS = 10
 _DECILES = np.linspace(0.1, 0.9, 9)
 _DIGITS = 9
+# Of a bin's share; and of its edges, counted from how far they reach.
+_SHARE_DIGITS, _EDGE_DIGITS = 5, 3
 
 
 def rounded(value: float) -> float:
@@ -337,14 +339,26 @@ def _typical(feature: Feature, values: NDArray[np.float64]) -> float | None:
 def _histogram(feature: Feature, values: NDArray[np.float64]) -> Histogram:
     present = values[~np.isnan(values)]
     if feature.kind in ("category", "boolean", "code"):
-        edges = np.arange(0.5, feature.training_maximum)
+        # Texts that are not in the list have a bin of their own, however rare they were.
+        edges = np.arange(-0.5 if feature.allows_unknown else 0.5, feature.training_maximum)
     elif len(present):
-        edges = np.unique([rounded(edge) for edge in np.quantile(present, _DECILES)])
+        edges = np.unique(_in_short(np.quantile(present, _DECILES)))
     else:
         edges = np.empty(0)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
-    missing = 1 - len(present) / len(values)
-    return Histogram(feature.name, tuple(edges.tolist()), tuple((counts / len(values)).tolist()), missing)
+    shares = np.round(counts / len(values), _SHARE_DIGITS)
+    histogram = Histogram(feature.name, tuple(edges.tolist()), tuple(shares.tolist()))
+    if len(present) == len(values):
+        return histogram
+    return msgspec.structs.replace(histogram, missing=round(1 - len(present) / len(values), _SHARE_DIGITS))
+
+
+def _in_short(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round edges to what tells them apart: rows are counted between whatever edges there are."""
+    reach = float(edges[-1] - edges[0])
+    if not 0 < reach < np.inf:
+        return np.array([rounded(edge) for edge in edges])
+    return np.array([round(edge, _EDGE_DIGITS - int(np.ceil(np.log10(reach)))) for edge in edges.tolist()])
 
 
 def with_families(card: Card, source: Source, X: pd.DataFrame) -> Card:

@@ -17,6 +17,7 @@ from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
 from export.domain import domain_of
 from export.fold import Folded, fold
+from export.golden import golden
 from export.source import Source, Subject
 from export.table import Table
 from export.trees.expression import Model
@@ -34,7 +35,6 @@ from lambda_fn.card import (
     with_checksum,
 )
 
-GOLDEN_ROWS = 16
 TOLERANCE = 1e-12
 # Boosters that add float32 numbers round at each step; the file adds them in float64.
 FLOAT32_TOLERANCE = 1e-6
@@ -84,6 +84,8 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
     onnx.checker.check_model(graph, full_check=True)
     served = Served(graph.SerializeToString(deterministic=True), card)
     report = _prove(folded, graph)
+    if "sample" in witnesses:
+        witnesses["sample"], report["sample_rows_refused"] = _allowed(served, card, witnesses["sample"])
 
     tolerance = _tolerance(folded)
     report["witnesses"] = {
@@ -94,7 +96,7 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
         explained = witnesses.get("sample", rows)
         report["reasons"] = witness.compare_reasons(subject, served, explained, tolerance)
     report["band"] = _band(folded, cut, report)
-    complete = _complete(subject, report, _golden(subject, rows))
+    complete = _complete(subject, report, golden(subject, rows))
     digest = hashlib.sha256(graph.SerializeToString(deterministic=True) + serving_part(card))
     complete = msgspec.structs.replace(complete, version=digest.hexdigest()[:12])
     graph.metadata_props.add(key=METADATA_KEY, value=encode(complete).decode())
@@ -136,6 +138,16 @@ def _frame(source: Source, card: Card, sample: Any) -> pd.DataFrame:
     if sample is None:
         return pd.DataFrame(np.empty((0, len(names))), columns=names)
     return sample if isinstance(sample, pd.DataFrame) else pd.DataFrame(sample, columns=names)
+
+
+def _allowed(served: Served, card: Card, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Leave out rows that the function would refuse: limits may be narrower than the sample; and count them."""
+    illegal = served.run(X, "illegal")[0]
+    refused = illegal.any(axis=1)
+    if refused.all():
+        feature = card.features[int(np.argmax(illegal[0]))]
+        raise CardError(f"the card allows no row of the sample; of the first, {feature.name!r} is not what it may be")
+    return X[~refused], int(refused.sum())
 
 
 def _cut(model: Model, card: Card) -> Cut | None:
@@ -184,18 +196,7 @@ def _band(folded: Folded, cut: Cut | None, report: dict[str, Any]) -> float:
     return 0.0 if is_exact(decided) else float(report["bound"])
 
 
-def _golden(subject: Subject, rows: NDArray[np.float64]) -> Golden:
-    """Choose made-up rows alone: the file must not carry a client's data."""
-    X = rows[np.linspace(0, len(rows) - 1, num=min(GOLDEN_ROWS, len(rows)), dtype=int)]
-    scores = subject.scores(X)
-    return Golden(
-        tuple(tuple(None if np.isnan(value) else value for value in row) for row in X.tolist()),
-        tuple(map(tuple, scores.reshape(len(X), -1).tolist())),
-        tuple(subject.labels(X, scores).tolist()) if subject.card.decision else (),
-    )
-
-
-def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> ModelCard:
+def _complete(subject: Subject, report: dict[str, Any], chosen: Golden) -> ModelCard:
     reference = subject.scores(subject.reference[None])
     card, libraries = subject.card, {name: version(name) for name in ("onnx", "onnxruntime")}
     witnesses = report["witnesses"].values()
@@ -214,5 +215,5 @@ def _complete(subject: Subject, report: dict[str, Any], golden: Golden) -> Model
             labels_differing=sum(one["labels_differing"] for one in witnesses),
             reason=report.get("not_folded_because", ""),
         ),
-        golden=golden,
+        golden=chosen,
     )

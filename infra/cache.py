@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
@@ -29,11 +29,19 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
     return final
 
 
-def pip_install(target: Path, *arguments: str) -> None:
-    """Install packages into a directory of their own, raising `FetchError` where that fails."""
+def pip_install(target: Path, *arguments: str, entries: Sequence[str] = ()) -> None:
+    """Install packages into a directory of their own, raising `FetchError` where that fails.
+
+    ``entries`` are lines of a requirements file: hashes can't be given as arguments.
+    """
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", f"--target={target}"]
-    try:
-        # A folder of its own can't be at odds with what is installed here, though pip would print so as an error.
-        subprocess.run([*command, "--no-warn-conflicts", *arguments], check=True)
-    except subprocess.CalledProcessError as error:
-        raise FetchError(f"pip could not install {' '.join(arguments)}") from error
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
+        requirements.write("\n".join(entries))
+        requirements.flush()
+        listed = [f"--requirement={requirements.name}"] if entries else []
+        try:
+            # A folder of its own can't be at odds with what is installed here, though pip would print so as an error.
+            subprocess.run([*command, "--no-warn-conflicts", *arguments, *listed], check=True)
+        except subprocess.CalledProcessError as error:
+            what = " ".join([*arguments, *(entry.split()[0] for entry in entries)])
+            raise FetchError(f"pip could not install {what}") from error

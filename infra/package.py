@@ -1,6 +1,7 @@
 """Pack the function lean: its code, the model file, and of its packages what it opens, compiled for Lambda's Python.
 
-``python -m infra.package --model build/model.onnx --out build`` writes ``function/`` and ``function.zip``.
+``python -m infra.package --model build/model.onnx --out build`` writes ``function/``, ``function.zip`` and, in
+``function.cdx.json``, what they hold.
 """
 
 import contextlib
@@ -17,9 +18,12 @@ from pathlib import Path
 
 from infra.cache import cached, pip_install
 from infra.command import Command
+from infra.files import replace
 from infra.runtime import PYTHON_VERSION, machine_architecture
+from infra.sbom import MODEL, bill_of_materials, contents_digest
 from infra.template import read_runtime
 from lambda_fn.card import CardError, verify_checksum
+from lambda_fn.model import ModelError
 
 FUNCTION = Path(__file__).resolve().parent.parent / "lambda_fn"
 LICENSE = FUNCTION.parent / "LICENSE"
@@ -27,6 +31,7 @@ MAX_ZIP_BYTES = 50_000_000  # Lambda's own limit for what is uploaded
 TASK_ROOT = "/var/task"
 PLATFORM = {"x86_64": "x86_64", "arm64": "aarch64"}
 AMAZON_LINUX_2023_GLIBC = 34
+SECOND_OF_JANUARY_1980 = 315_619_200  # zips know no earlier days, wherever it is
 
 # What the handlers open of the packages; tests/infra/test_package.py opens each file of it. Powertools comes without
 # its __init__ modules: they import all of it, jmespath and typing_extensions, for a fifth of the start, where
@@ -85,17 +90,25 @@ def build_package(model: Path, directory: Path, python_version: str, architectur
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".package-") as scratch:
         made, old = Path(scratch) / "new", Path(scratch) / "old"
         shutil.copytree(packages, made)
-        shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.txt"))
+        shutil.copytree(FUNCTION, made / "lambda_fn", ignore=shutil.ignore_patterns("__pycache__", "requirements.*"))
         compile_package(made / "lambda_fn", f"{TASK_ROOT}/lambda_fn", interpreter)
         shutil.copyfile(LICENSE, made / "LICENSE")
-        (made / "model.onnx").write_bytes(content)
+        (made / MODEL).write_bytes(content)
+        _normalise(made)
         with contextlib.suppress(FileNotFoundError):
             directory.rename(old)
         made.rename(directory)
 
 
+def _normalise(directory: Path) -> None:
+    # Neither a person's umask nor the hour is part of a package; `sam build` zips it with the modes that it finds.
+    for path in directory.rglob("*"):
+        path.chmod(0o755 if path.is_dir() or ".so" in path.suffixes else 0o644)
+        os.utime(path, (SECOND_OF_JANUARY_1980, SECOND_OF_JANUARY_1980))
+
+
 def write_zip(directory: Path, path: Path) -> None:
-    """Zip a package; the same files give the same bytes.
+    """Zip a package; the same files give the same bytes, where zlib is the same.
 
     Raises
     ------
@@ -155,9 +168,10 @@ def compile_package(directory: Path, installed: str, interpreter: str = sys.exec
     # Lambda's file system is read-only, so what is not compiled here is compiled at every cold start; and unpacking
     # changes times, so the byte code must not be checked against them.
     options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(directory), "-p", installed]
-    # Byte code holds sets in hash order.
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    subprocess.run([interpreter, "-m", "compileall", *options, str(directory)], check=True, env=environment)
+    # Byte code holds sets in hash order, and hangs on settings such as PYTHONOPTIMIZE.
+    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    environment["PYTHONHASHSEED"] = "0"
+    subprocess.run([interpreter, "-S", "-m", "compileall", *options, str(directory)], check=True, env=environment)
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -177,6 +191,7 @@ def _report(directory: Path) -> None:
         f"{part} {_megabytes(size)}" for part, size in sorted(sizes.items(), key=lambda item: -item[1])[:5]
     )
     print(f"{directory}: {_megabytes(sum(sizes.values()))} ({parts}, ...)")
+    print(f"sha256 of names and contents: {contents_digest(directory)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -184,7 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Command(prog="python -m infra.package", description=main.__doc__)
     parser.add_argument("--model", type=Path, default=Path("build/model.onnx"), help="the ONNX file")
     target = parser.add_mutually_exclusive_group()
-    target.add_argument("--out", type=Path, default=Path("build"), help="where function/ and function.zip go")
+    target.add_argument(
+        "--out", type=Path, default=Path("build"), help="where function/, function.zip and function.cdx.json go"
+    )
     target.add_argument("--artifacts", type=Path, help="fill this directory only (`sam build` zips it itself)")
     parser.add_argument("--python-version", default=PYTHON_VERSION, help="the runtime's minor version (%(default)s)")
     parser.add_argument(
@@ -199,6 +216,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             archive = options.out / "function.zip"
             write_zip(directory, archive)
             print(f"{archive}: {_megabytes(archive.stat().st_size)} of at most {_megabytes(MAX_ZIP_BYTES)}")
+            bill = options.out / "function.cdx.json"
+            try:
+                replace(bill, bill_of_materials(directory))
+            except ModelError as error:
+                parser.error(str(error))
+            print(f"{bill}: what is packed, its licences and hashes (CycloneDX)")
     if (runtime := read_runtime()) != f"python{options.python_version}":
         print(f"note: compiled for Python {options.python_version}; to deploy, template.yaml's {runtime} needs its own")
 

@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from packaging.markers import Marker
+
 from infra.cache import cached, pip_install
 from infra.template import Function
 
@@ -20,15 +22,15 @@ def machine_architecture() -> str:
 
 def emulator_binary() -> Path:
     """AWS's Runtime Interface Emulator, taken out of the aws-sam-cli package once."""
-    requirement = pinned("aws-sam-cli", ROOT / "infra/requirements.txt")
+    requirements = ROOT / "infra/requirements.txt"
     name = f"aws-lambda-rie-{machine_architecture()}"
 
     def build(directory: Path) -> None:
-        pip_install(directory / "wheel", "--no-deps", requirement)
+        pip_install(directory / "wheel", "--no-deps", entries=[hashed("aws-sam-cli", requirements)])
         shutil.move(directory / "wheel/samcli/local/rapid" / name, directory / name)
         shutil.rmtree(directory / "wheel")
 
-    return cached(requirement.replace("==", "-"), build) / name
+    return cached(pinned("aws-sam-cli", requirements).replace("==", "-"), build) / name
 
 
 def prefetch() -> None:
@@ -66,13 +68,23 @@ def lambda_environment(function: Function, code: Path) -> dict[str, str]:
 
 def runtime_packages() -> Path:
     """Return what Lambda's Python runtime brings along, its interface client and boto3: a package holds neither."""
-    client = pinned("awslambdaric", ROOT / "infra/requirements.txt")
-    requirements = [client, pinned("boto3", ROOT / "requirements.txt")]
-    name = "-".join([f"python{PYTHON_VERSION}", *requirements]).replace("==", "-")
-    return cached(name, lambda directory: pip_install(directory, *requirements))
+    requirements = ROOT / "infra/requirements-runtime.txt"
+    pins = [pinned(package, requirements) for package in ("awslambdaric", "boto3")]
+    name = "-".join([f"python{PYTHON_VERSION}", *pins]).replace("==", "-")
+    return cached(name, lambda directory: pip_install(directory, f"--requirement={requirements}"))
 
 
 def pinned(package: str, requirements: Path) -> str:
-    """Return a package's line in a requirements file, such as ``numpy==2.4.6``."""
-    lines = requirements.read_text(encoding="utf-8").splitlines()
-    return next(line for line in lines if line.startswith(f"{package}=="))
+    """Return a package's version in a requirements file, such as ``numpy==2.4.6``: the one for this Python."""
+    return hashed(package, requirements).split()[0]
+
+
+def hashed(package: str, requirements: Path) -> str:
+    """Return a package's entry in a requirements file, with the hashes of its files."""
+    entries = requirements.read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    return next(entry for entry in entries if entry.startswith(f"{package}==") and _is_for_this_python(entry))
+
+
+def _is_for_this_python(entry: str) -> bool:
+    marker = entry.partition(";")[2].partition("--hash")[0].strip()
+    return not marker or Marker(marker).evaluate()

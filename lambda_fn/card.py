@@ -45,26 +45,31 @@ class Code(_Base, frozen=True):
     meaning: str
 
 
-class Feature(_Base, frozen=True):
+class _Limits(_Base, frozen=True, kw_only=True):
+    """What a feature's numbers may be, and what those were that the model was trained on."""
+
+    minimum: float
+    maximum: float
+    training_minimum: float
+    training_maximum: float
+
+
+class Feature(_Limits, frozen=True):
     """One input of the model, in the order of the file's ``features`` tensor.
 
     All numbers are values of that tensor. ``kind`` is ``number`` (any in ``[minimum, maximum]``), ``integer`` (a whole
     one), ``code`` (one of ``codes``), ``category`` (a text of ``categories``; in the tensor its place in the list) or
     ``boolean`` (1 is true). A missing value is NaN, taken where ``allows_missing``; a category that is not in the list
     is -1, taken where ``allows_unknown``. Values outside ``[training_minimum, training_maximum]`` are scored, and
-    marked as out of range.
+    marked as out of range. A title, description or reason that is not given is the name.
     """
 
     name: str
-    title: str
-    description: str
-    kind: Kind
-    family: str
-    reason: str
-    minimum: float
-    maximum: float
-    training_minimum: float
-    training_maximum: float
+    title: str = ""
+    description: str = ""
+    kind: Kind = "number"
+    family: str = ""
+    reason: str = ""
     unit: str = ""
     codes: tuple[Code, ...] = ()
     categories: tuple[str, ...] = ()
@@ -72,13 +77,28 @@ class Feature(_Base, frozen=True):
     allows_unknown: bool = False
     protected: bool = False
 
+    def __post_init__(self) -> None:
+        _name_by_default(self)
+
 
 class Family(_Base, frozen=True):
-    """Features that one contribution, and one reason, speaks of together."""
+    """Features that one contribution, and one reason, speaks of together; by its name where no words are given."""
 
     name: str
-    title: str
-    reason: str
+    title: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        _name_by_default(self)
+
+
+_WORDS: dict[type, tuple[str, ...]] = {Feature: ("title", "description", "reason"), Family: ("title", "reason")}
+
+
+def _name_by_default(named: Feature | Family) -> None:
+    for field in _WORDS[type(named)]:
+        if not getattr(named, field):
+            msgspec.structs.force_setattr(named, field, named.name)
 
 
 class Class(_Base, frozen=True):
@@ -272,7 +292,7 @@ def encode(card: Card) -> bytes:
         Where the parts contradict each other, so that no reader would take what was written.
     """
     try:
-        text = msgspec.json.encode(card)
+        text = msgspec.json.encode(_in_short(card))
     except UnicodeEncodeError as error:
         raise CardError(f"a text of the model card is not Unicode: {error}") from error
     if isinstance(card, ModelCard):
@@ -282,19 +302,32 @@ def encode(card: Card) -> bytes:
     return text
 
 
+def _in_short(part: Any) -> Any:
+    """Leave out what a reader puts there by itself: defaults, and words that are the name."""
+    if isinstance(part, msgspec.Struct):
+        values = [(field, getattr(part, field.name)) for field in msgspec.structs.fields(part)]
+        unsaid = [name for name in _WORDS.get(type(part), ()) if getattr(part, name) == part.name]  # type: ignore[attr-defined]
+        return {
+            field.name: _in_short(value)
+            for field, value in values
+            if value != field.default and field.name not in unsaid
+        }
+    if isinstance(part, dict):
+        return {name: _in_short(value) for name, value in part.items()}
+    return [_in_short(one) for one in part] if isinstance(part, tuple) else part
+
+
 def serving_part(card: Card) -> bytes:
     """Give the part of a card that decisions and answers hang on, as JSON: what a version is made of.
 
     Descriptions, metrics, data, dates and library versions are not in it.
     """
     features = [
-        msgspec.structs.replace(
-            feature,
-            title="",
-            description="",
-            reason="",
-            unit="",
-            codes=tuple(Code(code.value, "") for code in feature.codes),
+        (
+            *(feature.name, feature.kind, feature.family, feature.protected),
+            *(feature.minimum, feature.maximum, feature.training_minimum, feature.training_maximum),
+            *([code.value for code in feature.codes], feature.categories),
+            *(feature.allows_missing, feature.allows_unknown),
         )
         for feature in card.features
     ]

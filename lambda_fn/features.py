@@ -189,9 +189,13 @@ class Rule:
                 return bool
             case "category":
                 return str if self.feature.allows_unknown else Literal[self.feature.categories]
-        # 35.0 is a whole number in JSON Schema, and what pandas writes: hence no int.
-        whole = None if self.feature.kind == "number" else 1.0
-        return Annotated[float, msgspec.Meta(ge=self.low, le=self.high, multiple_of=whole)]
+        if self.feature.kind == "number":
+            return Annotated[float, msgspec.Meta(ge=self.low, le=self.high)]
+        # 35.0 is a whole number in JSON Schema, and what pandas writes; but 35 is read sooner as the int that it is.
+        whole: Any = Annotated[float, msgspec.Meta(ge=self.low, le=self.high, multiple_of=1.0)]
+        if max(-self.low, self.high) > _EXACT_INTEGERS:
+            return whole
+        return whole | Annotated[int, msgspec.Meta(ge=int(self.low), le=int(self.high))]
 
 
 def bounds(feature: Feature) -> tuple[float, float]:

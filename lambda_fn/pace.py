@@ -9,7 +9,7 @@ _SHARE = 0.5
 # Lambda gives a function of so many megabytes one whole processor, and a smaller one its share
 # (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
 _MEGABYTES_OF_A_PROCESSOR = 1769
-# So many passes through the trees are measured as well as can be; fewer count for less, and very few for nothing.
+# So many rows are measured as well as can be; fewer count for less, and very few for nothing.
 _SURE, _ENOUGH = 1_000, 16
 # No row is scored and answered in less, whatever a coarse clock says.
 _LEAST_SECONDS = 1e-7
@@ -20,6 +20,9 @@ _T = TypeVar("_T")
 class Pace:
     """Processor time of a row, plain and explained.
 
+    Plain ones all take as long, and what is known of them is corrected as they are scored. Explained ones take the
+    longer, the more of them differs from the reference: they are measured once, by a row that takes long.
+
     Parameters
     ----------
     work : int
@@ -28,19 +31,19 @@ class Pace:
     """
 
     def __init__(self, work: int) -> None:
-        self._work = {False: 1, True: work}
+        self._work = work
         self._seconds: dict[bool, float] = {}
 
     def measure(self, score: Callable[[], _T], rows: int, *, explain: bool) -> _T:
-        """Score so many rows, and learn from how long it takes, where they are enough to tell."""
-        passes = rows * self._work[explain]
-        if passes < _ENOUGH and (explain in self._seconds or not rows):
-            return score()  # reading the processor's clock would take as long
+        """Score so many rows, and learn from how long it takes, where that tells anything."""
+        is_known = explain in self._seconds
+        if not rows or (is_known and (explain or rows < _ENOUGH)):
+            return score()  # reading the processor's clock would take as long as a row
         begun = process_time()
         scored = score()
         seconds = process_time() - begun
         known = self._row(explain)
-        weight = min(1.0, passes / _SURE) if explain in self._seconds else 1.0
+        weight = min(1.0, rows / _SURE) if is_known else 1.0
         self._seconds[explain] = known + weight * (seconds / rows - known)
         return scored
 
@@ -53,7 +56,8 @@ class Pace:
         return max(0, int(seconds / self._row(explain)))
 
     def _row(self, explain: bool) -> float:
-        return max(_LEAST_SECONDS, self._seconds.get(explain, self._seconds.get(False, 0.0) * self._work[explain]))
+        guess = self._seconds.get(False, 0.0) * self._work
+        return max(_LEAST_SECONDS, self._seconds.get(explain, guess))
 
 
 def processor_seconds(context: Any) -> float:

@@ -16,6 +16,7 @@ from lambda_fn.model import Model
 from lambda_fn.observability import Log
 from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
+from loan_models import TASKS, export_loans
 from made_up import card_for, made_up_clients
 from train.model.pipeline import build_pipeline
 
@@ -64,6 +65,13 @@ def package(model_path, tmp_path_factory):
     directory = tmp_path_factory.mktemp("package") / "function"
     build_package(model_path, directory, PYTHON_VERSION, machine_architecture())
     return directory
+
+
+@pytest.fixture(scope="session", params=TASKS)
+def loans(request, tmp_path_factory):
+    """A forest of each task on a table with texts, booleans and gaps; that of three classes refuses unknown texts."""
+    unknown = "error" if request.param == "multiclass" else "ignore"
+    return export_loans(request.param, tmp_path_factory.mktemp("loans"), unknown=unknown)
 
 
 # How long an example takes depends on what else the machine does.

@@ -12,6 +12,7 @@ FAULTS = ("missing file", "directory", "empty file")
 READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--build", "{bad}")],
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
+    "benchmarks.docs": [("{bad}",)],
     "benchmarks.grid_search": [],
     "benchmarks.models": [("--build", "{bad}")],
     "benchmarks.peers": [("--build", "{bad}", "--out", "{out}")],
@@ -20,6 +21,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
         ("{bad}", "--sample", "{bad}", "--target", "y", "--out", "{out}"),
         ("{bad}", "--card", "{bad}", "--out", "{out}"),
     ],
+    "infra.audit": [],
     "infra.check_template": [],
     "infra.docker.base_image": [],
     "infra.drift": [("--model", "{bad}", "--data", "{bad}", "--out", "{out}")],
@@ -42,6 +44,7 @@ REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.grid_search": [("--jobs", "0")],
     "benchmarks.peers": [("--starts", "0"), ("--models", "oracle"), ("--rivals", "oracle")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
+    "infra.audit": [(), ("nowhere.txt",)],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],
     "infra.local": [("serve", "--port", "0"), ("serve", "--port", "65536"), ("dance",), ()],
     "infra.package": [("--architecture", "mips")],

@@ -98,6 +98,7 @@ STATED = {
     "docs/results.md": r"0\.015 of ROC AUC or 0\.01",
     "docs/models.md": "",
     "docs/peers.md": "1,769 MB|after 20 ms|Over 250 MB",
+    "docs/runbook.md": r"Python 3\.1[1-4]|to\s+3\.14",
 }
 # Prices, sums of them; and what the first version measured, whose files are gone.
 TABLES_WITHOUT_A_FILE = {

@@ -9,8 +9,9 @@ from infra.command import Command, jobs, whole_number
 from train.cluster import cluster
 from train.dataset.tidy import load
 from train.evaluation.metrics import TITLES
+from train.model.calibration import METHODS
 from train.model.candidates import GRIDS, TRAINABLE, in_words
-from train.model.decision import METHODS, Costs
+from train.model.decision import Costs
 from train.products import Products
 from train.report.page import write_report
 from train.report.words import interval

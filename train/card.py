@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,7 +41,7 @@ def build_card(
     scores: NDArray[np.float64],
     decision: Decision,
     data: Data,
-    estimator: str,
+    classifier: Any,
     metrics: Mapping[str, Interval] | None = None,
     decisions: Sequence[Decisions] = (),
     name: str = NAME,
@@ -57,7 +58,9 @@ def build_card(
         The model's features, in order.
     scores : ndarray of float, shape (n_train,)
         Cross-validated probabilities of the training rows, for the histogram of the score.
-    decision, data, metrics, decisions, estimator, name, owner, date
+    classifier : ClassifierMixin
+        As it is fitted.
+    decision, data, metrics, decisions, name, owner, date
         Fields of the card.
 
     Returns
@@ -73,7 +76,7 @@ def build_card(
         name=name,
         description="Probability that a credit card holder defaults on next month's payment",
         task="binary",
-        estimator=estimator,
+        estimator=" ".join(repr(classifier).split()),
         features=tuple(_trained(feature, training[feature.name]) for feature in used),
         families=tuple(family for family in credit.FAMILIES if family.name in families),
         target=Target(

@@ -6,12 +6,13 @@ those of the notebook that the project grew out of; raw columns are those of Yeh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lambda_fn.card import Code, Family, Feature
+from lambda_fn.card import Code, Family, Feature, Kind
 
 TARGET = "default_payment_next_month"
 ID = "ID"
@@ -20,6 +21,7 @@ ID = "ID"
 LARGEST_AMOUNT = 100_000_000
 
 Raw = Mapping[str, NDArray[Any]]
+Encode = Callable[[Raw], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Column:
     """
 
     feature: Feature
-    encode: Callable[[Raw], NDArray[Any]]
+    encode: Encode
     scaled: bool = False
 
 
@@ -59,7 +61,6 @@ _EXCLUDED_FAMILIES = ("age", "education", "sex", "marital_status")
 _MONTHS = ("September", "August", "July", "June", "May", "April")
 _PAY_COLUMNS = (0, 2, 3, 4, 5, 6)
 
-_EDUCATION = {0: "other or unknown", 1: "high school", 2: "university", 3: "graduate school"}
 _EDUCATION_LEVELS = np.array([0, 3, 2, 1, 0, 0, 0])  # by UCI's code: 1 graduate school, 2 university, 3 high school
 _DELAYS = {
     -2: "no consumption",
@@ -69,79 +70,59 @@ _DELAYS = {
 } | {k: f"{k} months late" for k in range(2, 9)}
 
 
-def _amount(name: str, title: str, description: str, family: str, reason: str, raw: str, minimum: int = 0) -> Column:
-    return _integer(name, title, description, family, reason, raw, "TWD", minimum, LARGEST_AMOUNT)
-
-
-def _integer(
-    name: str, title: str, description: str, family: str, reason: str, raw: str, unit: str, low: int, high: int,
-    **more: Any,
+def _column(
+    name: str, title: str, description: str, kind: Kind, family: str, low: int, high: int, encode: Encode,
+    reason: str = "", **more: Any,
 ) -> Column:  # fmt: skip
-    limits: dict[str, Any] = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
-    feature = Feature(name, title, description, "integer", family, reason, unit=unit, **limits, **more)
-    return Column(feature, lambda columns: columns[raw], scaled=True)
+    feature = Feature(
+        name, title, description, kind, family, reason or title,
+        minimum=low, maximum=high, training_minimum=low, training_maximum=high, **more,
+    )  # fmt: skip
+    return Column(feature, encode, scaled=kind != "code")
+
+
+def _amount(name: str, title: str, description: str, family: str, reason: str, raw: str, minimum: int = 0) -> Column:
+    return _column(
+        name, title, description, "integer", family, minimum, LARGEST_AMOUNT, itemgetter(raw), reason, unit="TWD"
+    )
 
 
 def _code(
-    name: str,
-    title: str,
-    description: str,
-    family: str,
-    reason: str,
-    codes: Mapping[int, str],
-    encode: Callable[[Raw], NDArray[Any]],
+    name: str, title: str, description: str, family: str, codes: Mapping[int, str], encode: Encode, reason: str = "",
     protected: bool = False,
-) -> Column:
-    low, high = min(codes), max(codes)
-    limits: dict[str, Any] = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
+) -> Column:  # fmt: skip
     meanings = tuple(Code(value, meaning) for value, meaning in codes.items())
-    feature = Feature(name, title, description, "code", family, reason, codes=meanings, protected=protected, **limits)
-    return Column(feature, encode)
-
-
-def _flag(name: str, title: str, description: str, family: str, meanings: tuple[str, str], encode: Any) -> Column:
-    return _code(name, title, description, family, title, dict(enumerate(meanings)), encode, protected=True)
-
-
-def _bill(k: int, month: str) -> Column:
-    return _amount(
-        f"bill_amt_{k}",
-        f"Bill, {month}",
-        f"Amount of the {month} 2005 bill statement; negative is a credit balance",
-        "bill_amounts",
-        f"Balance of the {month} statement",
-        f"BILL_AMT{k}",
-        -LARGEST_AMOUNT,
-    )
-
-
-def _payment(k: int, month: str) -> Column:
-    return _amount(
-        f"pay_amt_{k}",
-        f"Payment, {month}",
-        f"Amount paid in {month} 2005",
-        "payment_amounts",
-        f"Amount paid in {month}",
-        f"PAY_AMT{k}",
-    )
-
-
-def _status(k: int, month: str) -> Column:
-    return _code(
-        f"pay_{k}",
-        f"Repayment, {month}",
-        f"Repayment status in {month} 2005",
-        "repayment_status",
-        f"Repayment status in {month}",
-        _DELAYS,
-        lambda columns: columns[f"PAY_{k}"],
+    limits = min(codes), max(codes)
+    return _column(
+        name, title, description, "code", family, *limits, encode, reason, codes=meanings, protected=protected
     )
 
 
 COLUMNS = (
-    _integer("age", "Age", "Age in years", "age", "Age", "AGE", "years", 18, 120, protected=True),
-    *(_bill(k, month) for k, month in enumerate(_MONTHS, 1)),
-    *(_payment(k, month) for k, month in enumerate(_MONTHS, 1)),
+    _column("age", "Age", "Age in years", "integer", "age", 18, 120, itemgetter("AGE"), unit="years", protected=True),
+    *(
+        _amount(
+            f"bill_amt_{k}",
+            f"Bill, {month}",
+            f"Amount of the {month} 2005 bill statement; negative is a credit balance",
+            "bill_amounts",
+            f"Balance of the {month} statement",
+            f"BILL_AMT{k}",
+            -LARGEST_AMOUNT,
+        )
+        for k, month in enumerate(_MONTHS, 1)
+    ),
+    *(
+        _amount(
+            f"pay_amt_{k}",
+            f"Payment, {month}",
+            f"Amount paid in {month} 2005",
+            "payment_amounts",
+            f"Amount paid in {month}",
+            f"PAY_AMT{k}",
+        )
+        for k, month in enumerate(_MONTHS, 1)
+    ),
     _amount(
         "limit_balance",
         "Credit limit",
@@ -155,27 +136,48 @@ COLUMNS = (
         "Education",
         "Highest level of education",
         "education",
+        {0: "other or unknown", 1: "high school", 2: "university", 3: "graduate school"},
+        lambda raw: _EDUCATION_LEVELS[raw["EDUCATION"]],
         "Level of education",
-        _EDUCATION,
-        lambda columns: _EDUCATION_LEVELS[columns["EDUCATION"]],
     ),
-    *(_status(k, month) for k, month in zip(_PAY_COLUMNS, _MONTHS, strict=True)),
-    _flag("sex", "Sex", "Sex of the card holder", "sex", ("female", "male"), lambda columns: columns["SEX"] == 1),
-    _flag(
+    *(
+        _code(
+            f"pay_{k}",
+            f"Repayment, {month}",
+            f"Repayment status in {month} 2005",
+            "repayment_status",
+            _DELAYS,
+            itemgetter(f"PAY_{k}"),
+            f"Repayment status in {month}",
+        )
+        for k, month in zip(_PAY_COLUMNS, _MONTHS, strict=True)
+    ),
+    _code(
+        "sex",
+        "Sex",
+        "Sex of the card holder",
+        "sex",
+        {0: "female", 1: "male"},
+        lambda raw: raw["SEX"] == 1,
+        protected=True,
+    ),
+    _code(
         "others",
         "Other marital status",
         "Neither married nor single",
         "marital_status",
-        ("no", "yes"),
-        lambda columns: np.isin(columns["MARRIAGE"], (0, 3)),
+        {0: "no", 1: "yes"},
+        lambda raw: np.isin(raw["MARRIAGE"], (0, 3)),
+        protected=True,
     ),
-    _flag(
+    _code(
         "single",
         "Single",
         "Marital status is single",
         "marital_status",
-        ("no", "yes"),
-        lambda columns: columns["MARRIAGE"] == 2,
+        {0: "no", 1: "yes"},
+        lambda raw: raw["MARRIAGE"] == 2,
+        protected=True,
     ),
 )
 

@@ -19,25 +19,13 @@ from train.dataset.tidy import split, to_csv
 from train.evaluation.evaluate import Decided, Evaluation
 from train.evaluation.groups import Characteristic
 from train.evaluation.metrics import Floats, Labels
-from train.model.decision import Calibration, Costs
+from train.model.calibration import Calibration
+from train.model.choice import Choice
+from train.model.decision import Costs
 from train.model.stability import Stability
 
 _T = TypeVar("_T")
 _PARTS = ("training", "test")
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """How the model was chosen: cross-validated areas under the ROC curve, and bytes as they were estimated."""
-
-    grid: str
-    candidates: int
-    folds: int
-    parameters: dict[str, Any]
-    roc_auc: float
-    file_bytes: int
-    largest_roc_auc: float
-    largest_file_bytes: int
-    budget: int | None
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -131,7 +119,7 @@ def write(folder: Path, products: Products, tidy: pd.DataFrame) -> None:
     )
     contents = {
         "pipeline.joblib": pickled(products.pipeline),
-        "card.json": msgspec.json.format(encode(products.card), indent=2) + b"\n",
+        "card.json": to_json(products.card),
         "metrics.json": to_json(products.metrics),
         "cv_results.csv": to_csv(products.results.drop(columns="params")),
         "predictions.csv": to_csv(predictions[[credit.ID, "part", "probability", credit.TARGET]]),
@@ -173,8 +161,9 @@ def read(folder: Path) -> Products:
 
 
 def to_json(record: Any) -> bytes:
-    """Write a record as JSON for people, too."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    """Write a record as JSON for people, too; a card that contradicts itself is refused."""
+    encoded = encode(record) if isinstance(record, Card) else msgspec.json.encode(record)
+    return msgspec.json.format(encoded, indent=2) + b"\n"
 
 
 def pickled(pipeline: Pipeline) -> bytes:

@@ -21,37 +21,19 @@ from train.evaluation.groups import measure_groups
 from train.evaluation.intervals import area_difference
 from train.evaluation.metrics import Floats
 from train.model.candidates import BUDGET, BY_NAME, GRIDS, MODELS, SEED, in_words, monotone
+from train.model.choice import Choice, choose, describe, with_differences
 from train.model.decision import Costs, Decider, make_decider
 from train.model.pipeline import build_pipeline
-from train.model.search import choose, search, with_differences
+from train.model.search import search
 from train.model.stability import stability
 
 FOLDS = 5
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How to train.
+    """How to train: what ``python -m train --help`` lists, by the same names; ``budget`` is in bytes.
 
-    Attributes
-    ----------
-    model : str
-        ``forest`` or ``boosting``.
-    grid : str
-        The forest's candidates, one of `GRIDS`.
-    budget : int or None
-        Bytes that the chosen candidate's file may have; None for the grid's own.
-    monotone : bool
-        Let longer delay only raise the risk, and larger payments and limits only lower it.
-    exclude_protected : bool
-        Leave age, sex, marital status and education out.
-    calibration : str
-        ``auto``, ``none``, ``sigmoid`` or ``isotonic``.
-    costs : Costs or None
-        Of wrong decisions; without them the threshold is that of the largest F1.
-    owner, date : str
-        Who answers for the model, and the day of its card: both as given, no clock is read.
-    jobs : int or None
-        Processes.
+    ``budget`` None is the grid's own, ``costs`` None asks for the largest F1, ``jobs`` is joblib's ``n_jobs``.
     """
 
     model: str = "forest"
@@ -115,7 +97,7 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
         model.decider.out_of_fold,
         decision=model.decider.decision,
         data=described,
-        estimator=" ".join(repr(pipeline[-1]).split()),
+        classifier=pipeline[-1],
         metrics=model.measured.metrics,
         decisions=[Decisions(one.threshold, one.metrics, one.confusion_matrix) for one in model.measured.decisions],
         owner=options.owner,
@@ -130,29 +112,18 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
 
 def _choose(
     training: pd.DataFrame, features: Sequence[str], cv: StratifiedKFold, options: Options, cache: Path
-) -> tuple[products.Choice, pd.DataFrame]:
+) -> tuple[Choice, pd.DataFrame]:
     """Search the grid; give what was chosen, and all candidates, best first."""
     X, y = training[list(features)], training[credit.TARGET].to_numpy()
-    grid, budget = GRIDS[options.grid] if options.model == "forest" else (BY_NAME[options.model].grid, BUDGET)
+    name = options.grid if options.model == "forest" else options.model
+    grid, budget = GRIDS[name] if options.model == "forest" else (BY_NAME[name].grid, BUDGET)
     budget = options.budget or budget
     pipeline = build_pipeline(features, options.classifier(features, {}))
     results = search(pipeline, grid, X, y, list(cv.split(X, y)), options.jobs, cache)
     place = choose(results, budget)
-    chosen, best = results.loc[place], results.loc[results["mean_test_score"].idxmax()]
-    choice = products.Choice(
-        grid=options.grid if options.model == "forest" else options.model,
-        candidates=len(results),
-        folds=FOLDS,
-        parameters=chosen["params"],
-        roc_auc=float(chosen["mean_test_score"]),
-        file_bytes=int(chosen["file_bytes"]),
-        largest_roc_auc=float(best["mean_test_score"]),
-        largest_file_bytes=int(best["file_bytes"]),
-        budget=budget,
-    )
-    results = with_differences(results, place).sort_values("mean_test_score", ascending=False, kind="stable")
     parameters = pd.DataFrame(results["params"].tolist(), results.index).add_prefix("param_")
-    return choice, pd.concat([parameters, results], axis=1)
+    table = pd.concat([parameters, with_differences(results, place)], axis=1)
+    return describe(results, place, name, budget), table.sort_values("mean_test_score", ascending=False, kind="stable")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +140,7 @@ class _Model:
         training: pd.DataFrame,
         test: pd.DataFrame,
         features: Sequence[str],
-        choice: products.Choice,
+        choice: Choice,
         cv: StratifiedKFold,
         options: Options,
     ) -> Self:

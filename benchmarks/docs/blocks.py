@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.docs import cost, models, peers, readme, results
+from benchmarks.docs import cost, models, peers, readme, results, runbook
 
 FOLDER = Path("docs/figures")
 # Each document with a module of its own, whose functions are its parts.
@@ -27,6 +27,7 @@ PAGES: dict[str, ModuleType] = {
     "docs/models.md": models,
     "docs/peers.md": peers,
     "docs/results.md": results,
+    "docs/runbook.md": runbook,
 }
 BLOCK = re.compile(r"^<!-- (?P<name>\w+), from [^>]*? -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
 

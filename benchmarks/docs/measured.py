@@ -7,6 +7,7 @@ taken, as all other figures are of real clients.
 import contextlib
 import csv
 import datetime
+import hashlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from typing import Any
 import msgspec
 
 from infra.files import replace
+from infra.runtime import machine_architecture
+from infra.sbom import contents_digest
 from lambda_fn.card import decode_card
 from lambda_fn.model import Model
 from lambda_fn.observability import Log
@@ -47,6 +51,13 @@ def run(build: Path) -> dict[str, Any]:
         "proof": {name: parity[name] for name in ("model_version", "splits", "bound", "witnesses")},
         "answer": _answer(build / "model.onnx"),
         "queue": _queue(build / "function"),
+        "package": {
+            "architecture": machine_architecture(),
+            "python": platform.python_version(),
+            "zlib": zlib.ZLIB_RUNTIME_VERSION,
+            "contents_sha256": contents_digest(build / "function"),
+            "zip_sha256": hashlib.sha256((build / "function.zip").read_bytes()).hexdigest(),
+        },
     }
 
 
@@ -89,7 +100,6 @@ OF_REAL_CLIENTS: Mapping[str, tuple[str, str, Take]] = {
     "growth": ("growth.json", "make growth", whole("growth.json")),
     "models": ("compare/models.json", "python -m train.compare", whole("compare/models.json")),
     "peers": ("peers.json", "make bench-peers", whole("peers.json")),
-    "serving": ("compare/serving.json", "make notebook", whole("compare/serving.json")),
     "training": ("metrics.json", "python -m train", training),
 }
 OF_THE_BUNDLED_PORTFOLIO: Mapping[str, tuple[str, str, Take]] = {

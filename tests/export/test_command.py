@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from export import witness
 from export.__main__ import main
-from lambda_fn.card import METADATA_KEY, decode_model_card, encode, verify_checksum
+from lambda_fn.card import METADATA_KEY, Feature, decode_model_card, encode, verify_checksum
 
 
 @pytest.fixture
@@ -149,9 +149,30 @@ def test_card_that_was_drawn_can_be_kept_described_and_given_again(build):
     first = run(build, *drawn, "--describe", build / "overrides.yaml", "--write-card", build / "kept.json")
     again = run(build, "--card", build / "kept.json")
 
+    kept = json.loads((build / "kept.json").read_text())
+    assert all(feature.keys() == set(Feature.__struct_fields__) for feature in kept["features"])
     age = next(feature for feature in first.features if feature.name == "age")
     assert (first.name, age.title, age.maximum) == ("described", "Years", 99.0)
     assert again == first
+
+
+def test_rows_that_narrower_limits_refuse_are_left_out_and_told(build, clients, capsys):
+    young = int((clients[0]["age"][:300] < 30).sum())
+    (build / "overrides.yaml").write_text("features: {age: {minimum: 30}}")
+
+    run(build, "--describe", build / "overrides.yaml")
+
+    assert young and f"\n{young} rows of the sample are left out, as the card" in capsys.readouterr().out
+    assert json.loads((build / "parity.json").read_text())["witnesses"]["sample"]["rows"] == 300 - young
+
+
+def test_limits_that_refuse_the_whole_sample_are_named(build, capsys):
+    (build / "overrides.yaml").write_text("features: {age: {minimum: 200, maximum: 300}}")
+
+    with pytest.raises(SystemExit):
+        run(build, "--describe", build / "overrides.yaml")
+
+    assert "the card allows no row of the sample; of the first, 'age' is not what" in capsys.readouterr().err
 
 
 def test_command_says_what_families_its_reasons_speak_of(build, capsys):

@@ -104,6 +104,111 @@ def test_missing_value_is_no_step_where_the_reference_lacks_it_too():
     assert foremost.tolist() == [[1]]
 
 
+class Game:
+    """Features in families, a reference and a score of numpy's: what `Explanation` explains, each mix computed."""
+
+    def __init__(self, n_families, n_features, n_scores=1, lacking=False):
+        self.random = np.random.default_rng(n_families)
+        self.families = np.concatenate([np.arange(n_families), self.random.integers(0, n_families, n_features)])
+        self.families = self.families[: max(n_families, n_features)]
+        self.width, self.n_scores = len(self.families), n_scores
+        self.reference = self.random.normal(size=self.width)
+        if lacking:
+            self.reference[::2] = np.nan
+        self.slopes = self.random.normal(size=(self.width, n_scores))
+
+    def score(self, rows):
+        return np.sin(np.where(np.isnan(rows), 0.25, rows) @ self.slopes)
+
+    def rows(self, n):
+        """Draw rows, of which many families, and some features of others, are as the reference has them."""
+        rows = self.random.normal(size=(n, self.width))
+        rows[self.random.random(rows.shape) < 0.1] = np.nan
+        as_reference = (self.random.random((n, max(self.families) + 1)) < 0.5)[:, self.families]
+        as_reference |= self.random.random(rows.shape) < 0.2
+        return np.where(as_reference, self.reference, rows)
+
+    def explain(self, rows, *outputs):
+        explanation, graph = Explanation(self.families, self.reference), Graph()
+        explanation.mix(graph)
+        graph.add("IsNaN", "rows", to="lacking")
+        graph.add("Where", "lacking", graph.constant("instead", 0.25), "rows", to="filled")
+        graph.add("MatMul", "filled", graph.constant("slopes", self.slopes), to="sums")
+        graph.add("Sin", "sums", to="scores")
+        explanation.weigh(graph, "scores", self.n_scores, {"value": ("scores", self.n_scores)})
+        return run_graph(graph, outputs, features=rows, explain=True)
+
+    def contributions(self, row):
+        """Compute Shapley values from all 2^G mixes."""
+        subsets = masks(max(self.families) + 1)
+        scores = self.score(np.where(subsets[:, self.families], row, self.reference))
+        return scores[:, scores[0].argmax()] @ weights(subsets)
+
+    def differ(self, rows):
+        differ = (rows != self.reference) & ~(np.isnan(rows) & np.isnan(self.reference))
+        return differ, (differ[:, None] & (self.families == np.arange(max(self.families) + 1)[:, None])).any(axis=2)
+
+
+GAMES = {
+    "one family": (1, 3),
+    "one feature": (1, 1),
+    "families of one": (5, 5),
+    "families of several": (4, 11),
+    "several scores": (4, 9, 3),
+    "a reference that lacks values": (5, 12, 1, True),
+    "twelve families": (12, 14),
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_rows_that_share_families_with_the_reference_are_explained_exactly(name):
+    game = Game(*GAMES[name])
+    rows = game.rows(20)
+
+    contributions, value = game.explain(rows, "contributions", "value")
+
+    expected = np.array([game.contributions(row) for row in rows])
+    assert np.abs(contributions - expected).max() <= 1e-12
+    assert np.abs(contributions[~game.differ(rows)[1]]).max(initial=0.0) <= 1e-12
+    assert np.abs(value.reshape(20, -1) - game.score(rows)).max() <= 1e-12
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_each_mix_is_scored_once(name):
+    game = Game(*GAMES[name])
+    rows = game.rows(20)
+    sizes = np.bincount(game.families)
+
+    (scored,) = game.explain(rows, "rows")
+
+    differ = game.differ(rows)[1]
+    steps = (differ * np.where(sizes > 1, 2 * sizes, 0)).sum()
+    assert len(scored) == (2 ** differ.sum(axis=1)).sum() + steps
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_foremost_feature_is_one_that_differs(name):
+    game = Game(*GAMES[name])
+    rows = game.rows(20)
+
+    (foremost,) = game.explain(rows, "foremost")
+
+    features, families = game.differ(rows)
+    assert (game.families[foremost] == np.arange(foremost.shape[1])).all()
+    assert np.take_along_axis(features, foremost, axis=1)[families].all()
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_reference_alone_and_no_rows_have_no_reasons(name):
+    game = Game(*GAMES[name])
+
+    (none,) = game.explain(np.empty((0, game.width)), "contributions")
+    contributions, scored = game.explain(game.reference[None], "contributions", "rows")
+
+    assert none.shape == (0, max(game.families) + 1)
+    assert np.abs(contributions).max() <= 1e-12 and len(scored) == 1
+
+
 def test_contributions_sum_to_the_distance_from_the_reference(model_path, pipeline, card, rows):
     served, X = Served(model_path.read_bytes(), card), rows.to_numpy(float)
 

@@ -7,7 +7,7 @@ from export.limits import check_values, has_gaps, limits
 from graphs import run_graph
 from lambda_fn.card import Code, Feature
 
-NUMBER = Feature("f", "f", "f", "number", "", "f", -10.0, 1e300, 0.0, 5.0)
+NUMBER = Feature("f", minimum=-10.0, maximum=1e300, training_minimum=0.0, training_maximum=5.0)
 
 
 def feature(kind, **changes):

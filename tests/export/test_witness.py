@@ -11,7 +11,7 @@ from export.source import Source, Subject
 from export.table import Table
 from lambda_fn.card import Code, Feature
 
-NUMBER = Feature("f", "f", "f", "number", "", "f", -100.0, 1e300, 0.0, 5.0)
+NUMBER = Feature("f", minimum=-100.0, maximum=1e300, training_minimum=0.0, training_maximum=5.0)
 
 
 @pytest.fixture

@@ -287,3 +287,54 @@ def test_command_ends_with_the_status(model, tmp_path):
 
     assert done.returncode == 1
     assert onnx.load(model).metadata_props[0].key == METADATA_KEY
+
+
+# --- an exported model with texts, booleans and gaps ------------------------------------------------------------------
+
+
+def half(rows, **values):
+    """Put values into every second row."""
+    return rows.assign(
+        **{name: rows[name].where(np.arange(len(rows)) % 2 == 0, value) for name, value in values.items()}
+    )
+
+
+def test_sample_of_the_same_loans_does_not_drift(run, loans):
+    assert run(loans.rows.sample(300, random_state=0), model=loans.path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"history": "critical"}, "history"),
+        ({"savings": None, "age": np.nan}, "age, savings"),
+        ({"telephone": True}, "telephone"),
+        ({"foreign worker": True, "months": 70}, "months"),
+    ],
+    ids=["share of a text", "gaps", "truth", "number"],
+)
+def test_what_shifted_of_loans_is_named(run, loans, changes, named):
+    status, _, error = run(half(loans.rows, **changes), model=loans.path)
+
+    assert status == 1
+    assert all(f" {name}" in error.replace(",", "") for name in named.split(", "))
+
+
+def test_new_text_is_shown_whichever_text_it_takes_the_place_of(run, loans):
+    first = sorted(loans.rows["purpose"].unique())[0]
+    rows = loans.rows.assign(purpose=loans.rows["purpose"].replace(first, "sailing boat"))
+
+    status, _, error = run(rows, model=loans.path)
+
+    if loans.model.card.task == "multiclass":  # which refuses it
+        assert status == 2 and "column purpose: 'sailing boat' is not allowed; it must be one of business, " in error
+    else:
+        assert status == 1 and "not by chance: purpose\n" in error
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_loans_can_not_show_drift(run, loans, seed):
+    status, _, error = run(loans.rows.sample(20, random_state=seed), model=loans.path)
+
+    assert status == 2
+    assert "of so few rows, chance alone can take an index to 0.25" in error

@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import pytest
 
 from infra.package import NOTICES, main
 from infra.runtime import runtime_packages
-from lambda_fn.card import NO_CHECKSUM, with_checksum
 
 PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 EVENTS = Path("tests/events").resolve()
@@ -18,9 +18,9 @@ ELF_MACHINE = {"x86_64": b"\x3e\x00", "arm64": b"\xb7\x00"}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(model_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "any-name.onnx"
-    path.write_bytes(with_checksum(b'the packer looks at its "checksum":"' + NO_CHECKSUM.encode() + b'" alone'))
+    path.write_bytes(model_path.read_bytes())
     return path
 
 
@@ -79,10 +79,38 @@ def test_zip_is_the_directory(build):
     assert sorted(names(build)) == sorted(path.relative_to(build / "function").as_posix() for path in files)
 
 
-def test_same_inputs_give_the_same_bytes_in_another_directory(build, model, tmp_path):
-    main(["--model", str(model), "--out", str(tmp_path / "elsewhere")])
+# Packs with a folder of its own for what is fetched, so that this is made anew, too.
+PACK = """
+import sys
+from pathlib import Path
+from infra import cache, package
+cache.CACHE = Path(sys.argv[1])
+package.main(sys.argv[2:])
+"""
 
-    assert (tmp_path / "elsewhere/function.zip").read_bytes() == (build / "function.zip").read_bytes()
+
+def test_same_inputs_give_the_same_bytes_whoever_packs_and_wherever(build, model, tmp_path):
+    other = {
+        "PYTHONHASHSEED": "77",
+        "PYTHONOPTIMIZE": "2",
+        "TZ": "Pacific/Honolulu",
+        "LANG": "C",
+        "HOME": str(tmp_path),
+    }
+    ask = [sys.executable, "-m", "pip", "cache", "dir"]
+    other["PIP_CACHE_DIR"] = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+
+    subprocess.run(
+        [sys.executable, "-c", PACK, tmp_path / "cache", "--model", model, "--out", tmp_path / "elsewhere"],
+        env=os.environ | other,
+        umask=0o077,
+        check=True,
+    )
+
+    for name in ("function.zip", "function.cdx.json"):
+        assert (tmp_path / "elsewhere" / name).read_bytes() == (build / name).read_bytes(), name
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "elsewhere/function").rglob("*")}
+    assert modes == {0o644, 0o755}
 
 
 # Hands events to a handler in a fresh interpreter of the package, logs a line with arguments, as any code might, and
@@ -96,6 +124,8 @@ root, opened = sys.argv[1] + os.sep, set()
 def watch(event, arguments):
     if event == "open" and str(arguments[0]).startswith(root):
         opened.add(str(arguments[0]))
+    if event == "pickle.find_class":
+        os._exit(99)  # an exception could be caught
 
 sys.addaudithook(watch)
 module = importlib.import_module(sys.argv[2])
@@ -188,6 +218,24 @@ def test_nothing_is_compiled_at_start(opened):
 def test_no_handler_imports_numpy_or_onnxruntimes_package(opened):
     for module, (_, modules) in opened.items():
         assert not {"numpy", "onnxruntime", "pandas", "onnx"} & modules, module
+
+
+@linux
+def test_no_handler_imports_pickle(opened):
+    for module, (_, modules) in opened.items():
+        if module in ("lambda_fn.http_api", "lambda_fn.map_batch"):  # botocore imports it, for types of its own
+            assert not {"pickle", "_pickle", "shelve", "joblib", "cloudpickle", "dill"} & modules, module
+
+
+def test_no_packed_code_imports_what_runs_code_from_data(build):
+    for path in (build / "function").rglob("*.py"):
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.partition(".")[0])
+        assert not imported & {"pickle", "_pickle", "marshal", "shelve", "joblib", "cloudpickle", "dill"}, path
 
 
 def _source(byte_code):

@@ -12,7 +12,16 @@ from lambda_fn.features import NotAllowedError, Rule, bounds, example_row, kind_
 
 
 def feature(kind, minimum=0.0, maximum=1.0, codes=(), name="x", **more):
-    return Feature(name, "", "", kind, "f", "", minimum, maximum, 0, 1, codes=tuple(Code(c, "") for c in codes), **more)
+    return Feature(
+        name,
+        kind=kind,
+        minimum=minimum,
+        maximum=maximum,
+        training_minimum=0,
+        training_maximum=1,
+        codes=tuple(Code(c, "") for c in codes),
+        **more,
+    )
 
 
 NUMBER, INTEGER, CODE, GAPS, BOOLEAN = (

@@ -44,6 +44,16 @@ def test_explaining_is_taken_for_all_its_passes_until_it_is_measured(pace):
     assert pace.is_measured(explain=True)
 
 
+def test_explained_rows_are_measured_once(pace):
+    pace.score(1, 0.003, explain=True)
+    readings = pace.clock.readings
+
+    pace.score(1_000, 0.0, explain=True)
+
+    assert pace.rows_within(3.0, explain=True) == pytest.approx(1_000, abs=1)
+    assert pace.clock.readings == readings
+
+
 def test_few_odd_rows_count_for_little_and_very_few_are_not_measured(pace):
     pace.score(1_000, 0.001)
     readings = pace.clock.readings

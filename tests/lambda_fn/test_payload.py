@@ -16,10 +16,16 @@ from lambda_fn.payload import MAX_CHARACTERS, Reader
 from linear_models import FEATURES as EVERY_KIND
 from linear_models import ROW as ROW_OF_EVERY_KIND
 
+
+def feature(name, kind, minimum, maximum, **more):
+    limits = {"minimum": minimum, "maximum": maximum, "training_minimum": 0, "training_maximum": 80}
+    return Feature(name, kind=kind, family="f", **limits, **more)
+
+
 FEATURES = (
-    Feature("age", "", "", "integer", "f", "", 18, 120, 20, 80),
-    Feature("ratio", "", "", "number", "f", "", -1e300, 1e300, 0, 1),
-    Feature("state", "", "", "code", "f", "", 0, 0, 0, 2, codes=(Code(-1, ""), Code(0, ""), Code(2, ""))),
+    feature("age", "integer", 18, 120),
+    feature("ratio", "number", -1e300, 1e300),
+    feature("state", "code", 0, 0, codes=(Code(-1, ""), Code(0, ""), Code(2, ""))),
 )
 ROW = {"age": 39, "ratio": 0.5, "state": 2}
 AGE = "must be a whole number from 18 to 120"

@@ -70,7 +70,8 @@ def test_everything_that_is_tested_holds_for_other_versions(wheel):
     environment = os.environ | {"PYTHONPATH": str(wheel), "ORT_DISABLE_TELEMETRY": "1"}
 
     official = run([sys.executable, "-c", "import onnxruntime; print(onnxruntime.__file__)"], env=environment)
-    run([sys.executable, "-m", "pytest", "-q", "tests/lambda_fn/test_runtime.py"], env=environment, cwd=ROOT)
+    held = ["tests/lambda_fn/test_runtime.py", "tests/export/test_explain.py"]
+    run([sys.executable, "-m", "pytest", "-q", *held], env=environment, cwd=ROOT)
 
     assert Path(official.strip()).is_relative_to(wheel)
 

@@ -16,6 +16,12 @@ UCI_HEADER = [*UCI_COLUMNS, "default payment next month"]
 KAGGLE_HEADER = [*UCI_COLUMNS, "default.payment.next.month"]
 OPENML_HEADER = [*(f"x{k}" for k in range(1, 24)), "y"]
 
+# The features of the notebook that the project grew out of, in its order; others may stand among them.
+NOTEBOOK_FEATURES = [
+    *("age", *(f"bill_amt_{k}" for k in range(1, 7)), *(f"pay_amt_{k}" for k in range(1, 7)), "limit_balance"),
+    *("education_level", *(f"pay_{k}" for k in (0, 2, 3, 4, 5, 6)), "sex", "others", "single"),
+]
+
 
 def uci_rows(n_rows=60, seed=0):
     """Draw clients as UCI codes them, undocumented codes included; the target hangs on the newest delay and the limit.

@@ -36,8 +36,8 @@ ROW = {"income": 1500.5, "rooms": 3, "grade": 4, "city": "Linz", "job": None, "o
 
 
 def _feature(name, kind, low, high, **more):
-    limits = (low, high, 0, high)
-    return Feature(name, name.capitalize(), f"What {name} is", kind, name, f"reason of {name}", *limits, **more)
+    limits = {"minimum": low, "maximum": high, "training_minimum": 0, "training_maximum": high}
+    return Feature(name, name.capitalize(), f"What {name} is", kind, name, f"reason of {name}", **limits, **more)
 
 
 FEATURES = (

@@ -47,7 +47,7 @@ def score_of(frame, seed=0):
 def feature(name, kind, **others):
     """Make a feature of which only what matters is given."""
     limits = {"minimum": -LARGEST, "maximum": LARGEST, "training_minimum": 0.0, "training_maximum": 1.0}
-    return Feature(name=str(name), title="", description="", kind=kind, family="", reason="", **{**limits, **others})
+    return Feature(str(name), kind=kind, **{**limits, **others})
 
 
 def features_of(frame, codes=()):

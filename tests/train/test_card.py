@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 
 from lambda_fn.card import Data, Decision, Interval, decode_card, encode
 from made_up import made_up_clients
@@ -10,7 +11,7 @@ from train.card import build_card, nine_digits
 
 FEATURES = [name for name in credit.NAMES if name not in credit.EXCLUDABLE]
 KNOWN = {
-    "estimator": "RandomForestClassifier()",
+    "classifier": RandomForestClassifier(),
     "decision": Decision("at_least", 0.25, "chosen for the tests"),
     "data": Data("made up by the tests", "", 500, 400, 100, synthetic=True, positive_rate=0.25),
     "metrics": {"roc_auc": Interval(0.75, 0.5, 1.0)},

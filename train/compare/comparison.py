@@ -23,7 +23,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from infra.files import replace, replace_all
-from lambda_fn.card import Decision, Interval, encode
+from lambda_fn.card import Interval
 from train import features as credit
 from train.card import NAME, build_card
 from train.compare.report import Compared, Comparison, figure, markdown
@@ -31,9 +31,10 @@ from train.dataset.tidy import Dataset, split, to_csv
 from train.evaluation.intervals import area_difference, bootstrap, holm
 from train.evaluation.metrics import Floats, Labels, ranking_metrics
 from train.model.candidates import ENSEMBLE, SEED, Model, ensemble, in_words
-from train.model.decision import threshold_of_largest_f1
+from train.model.choice import choose
+from train.model.decision import decide
 from train.model.pipeline import build_pipeline
-from train.model.search import Fold, choose, search
+from train.model.search import Fold, search
 from train.products import pickled, to_json
 from train.training import FOLDS
 
@@ -97,17 +98,13 @@ def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None 
             training,
             credit.NAMES,
             one.out_of_fold,
-            decision=Decision(
-                "at_least",
-                threshold_of_largest_f1(y, one.out_of_fold),
-                f"largest F1 on {FOLDS}-fold cross-validated predictions of the training part",
-            ),
+            decision=decide(y, one.out_of_fold, FOLDS),
             data=described,
-            estimator=" ".join(repr(one.pipeline[-1]).split()),
+            classifier=one.pipeline[-1],
             name=f"{NAME}-{name.replace('_', '-')}",
         )
         replace(folder / "pipeline.joblib", pickled(one.pipeline))
-        replace(folder / "card.json", msgspec.json.format(encode(card), indent=2) + b"\n")
+        replace(folder / "card.json", to_json(card))
     (out / "report").mkdir(exist_ok=True)
     contents = {
         out / "compare" / "tidy.csv": to_csv(data.frame),

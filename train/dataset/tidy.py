@@ -177,17 +177,20 @@ def _tidy(table: Table) -> tuple[pd.DataFrame, pd.DataFrame | None, _Layout]:
     if len(rows) == 1:
         raise DataError("the file has a header and no row; at least one row is needed")
     cells = dict(zip(names, zip(*rows[1:], strict=True), strict=True))
-    ids = cells.get(features.ID)
+    given = cells.get(features.ID)
     # An ID helps to find a row; a cell in its place that no ID can be would only hide the fault.
     where = [
-        f"{place} (ID {ids[i]})" if ids and re.fullmatch(r"[+-]?\d{1,16}", ids[i]) else place
+        f"{place} (ID {given[i]})" if given and re.fullmatch(r"[+-]?\d{1,16}", given[i]) else place
         for i, place in enumerate(places[1:])
     ]
 
     limits = {features.ID: _ID, **layout.limits, features.TARGET: _Limits(0, 1)}
     shown = dict(zip(names, rows[0], strict=True))
     raw = {name: _parse(shown[name], column, limits[name], where) for name, column in cells.items()}
-    raw.setdefault(features.ID, np.arange(1, len(rows)))
+    ids = pd.Series(raw.setdefault(features.ID, np.arange(1, len(rows))))
+    if (repeated := ids.duplicated()).any():  # a client in both parts of the split would flatter the model
+        place = int(repeated.argmax())
+        raise DataError(f"{where[place]}: another row has this ID; each client needs one of its own")
     target = raw[features.TARGET]
     if (target == target[0]).all():
         raise DataError(f"column {shown[features.TARGET]}: every row is {target[0]}; rows of both 0 and 1 are needed")
@@ -222,6 +225,8 @@ def _name_columns(header: list[str]) -> tuple[_Layout, list[str]]:
     if not any(meaning.get(name) == features.TARGET for name in found):
         missing.append(features.TARGET)
     allowed = f"allowed are {features.ID}, {', '.join(layout.meaning)}, {features.TARGET}"
+    if len(header) == 1:
+        raise DataError(f"the first line is one cell, {shorten(header)}; cells stand between commas")
     if len(missing) > len(layout.meaning) // 2:
         raise DataError(f"the first line names few known columns; {allowed}")
     if missing:

@@ -24,6 +24,7 @@ TITLES = {
     "selection_rate": "marked",
     "true_positive_rate": "defaulters marked",
     "false_positive_rate": "payers marked",
+    "approval_ratio": "approval ratio",
 }
 
 _DECILES = np.linspace(0.1, 0.9, 9)

@@ -1,26 +1,19 @@
-"""From probabilities to decisions: a calibration where it helps, and a threshold; by cross-validated predictions.
+"""From probabilities to decisions: a calibration where it helps, and a threshold; by cross-validated predictions."""
 
-Calibrations are Platt's sigmoid on the log odds, and isotonic regression (Zadrozny & Elkan 2002).
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import brier_score_loss, log_loss, precision_recall_curve
+from sklearn.metrics import confusion_matrix_at_thresholds, precision_recall_curve
 from sklearn.model_selection import BaseCrossValidator, cross_val_predict
 from sklearn.pipeline import Pipeline
 
 from lambda_fn.card import Decision
 from train.card import nine_digits
-from train.evaluation.metrics import Floats, Labels, calibration_error, share
-from train.model.pipeline import calibrated, platt
-
-METHODS = ("none", "sigmoid", "isotonic")
+from train.evaluation.metrics import Floats, Labels, share
+from train.model.calibration import Calibration, compare_calibrations, cross_fitted
+from train.model.pipeline import calibrated
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -33,26 +26,6 @@ class Costs(msgspec.Struct, frozen=True):
     def ratio(self) -> float:
         """Cost of a missed default, in false alarms."""
         return self.false_negative / self.false_positive
-
-
-class Gain(msgspec.Struct, frozen=True):
-    """A calibration, on cross-validated predictions of the training part; gains are over none."""
-
-    brier: float
-    log_loss: float
-    calibration_error: float
-    brier_gain: float
-    brier_gain_error: float
-    log_loss_gain: float
-    log_loss_gain_error: float
-
-
-class Calibration(msgspec.Struct, frozen=True):
-    """Which calibration a model has, whether ``auto`` or a person chose it, and what each would gain."""
-
-    chosen: str
-    asked_for: str
-    gains: dict[str, Gain]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,85 +87,16 @@ def make_decider(
     measured = compare_calibrations(y, raw, folds, calibration)
     fitted = calibrated(pipeline, measured.chosen, cv).fit(X, y)
     out_of_fold = cross_fitted(measured.chosen, y, raw, folds)
-    where = f"{len(folds)}-fold cross-validated predictions of the training part"
+    return Decider(fitted, out_of_fold, decide(y, out_of_fold, len(folds), costs), measured)
+
+
+def decide(y: Labels, out_of_fold: Floats, n_folds: int, costs: Costs | None = None) -> Decision:
+    """Choose the threshold on cross-validated probabilities: of the largest F1, or of the least cost."""
+    where = f"{n_folds}-fold cross-validated predictions of the training part"
     if costs is None:
-        threshold, how = threshold_of_largest_f1(y, out_of_fold), f"largest F1 on {where}"
-    else:
-        threshold = threshold_of_least_cost(y, out_of_fold, costs)
-        how = f"least cost on {where}, where a missed default costs {costs.ratio:g} times as much as a false alarm"
-    return Decider(fitted, out_of_fold, Decision("at_least", threshold, how), measured)
-
-
-def cross_fitted(method: str, y: Labels, out_of_fold: Floats, folds: Sequence[Labels]) -> Floats:
-    """Calibrate each fold's cross-validated probabilities by what all other folds' teach.
-
-    Parameters
-    ----------
-    method : {"none", "sigmoid", "isotonic"}
-        The calibration.
-    y : ndarray of int, shape (n,)
-        True labels.
-    out_of_fold : ndarray of float, shape (n,)
-        Cross-validated probabilities.
-    folds : sequence of ndarray of int
-        The rows of each fold; together all rows, once.
-
-    Returns
-    -------
-    ndarray of float, shape (n,)
-        No row's own label is in its probability.
-    """
-    if method == "none":
-        return out_of_fold
-    result = np.empty_like(out_of_fold)
-    for fold in folds:
-        others = np.ones(len(y), dtype=bool)
-        others[fold] = False
-        if method == "sigmoid":
-            slope, intercept = platt(out_of_fold[others], y[others])
-            result[fold] = expit(slope * logit(out_of_fold[fold]) + intercept)
-        else:
-            isotonic = IsotonicRegression(out_of_bounds="clip").fit(out_of_fold[others], y[others])
-            result[fold] = isotonic.predict(out_of_fold[fold])
-    return result
-
-
-def compare_calibrations(y: Labels, out_of_fold: Floats, folds: Sequence[Labels], asked_for: str) -> Calibration:
-    """Measure what each calibration gains, and choose.
-
-    ``auto`` takes a calibration where it lowers the Brier score by more than that gain's standard error without raising
-    the log loss; of two, the one of the lower Brier score. The log loss has its say because isotonic regression likes
-    to call a few clients certain, for which the Brier score has little blame, and a bank has much.
-    """
-    gains, before = {}, out_of_fold
-    best, largest = "none", 0.0
-    for method in METHODS:
-        after = cross_fitted(method, y, out_of_fold, folds)
-        brier, brier_error = _paired_gain((before - y) ** 2, (after - y) ** 2)
-        logarithm, logarithm_error = _paired_gain(_surprise(y, before), _surprise(y, after))
-        gains[method] = Gain(
-            float(brier_score_loss(y, after)),
-            float(log_loss(y, after)),
-            calibration_error(y, after),
-            brier,
-            brier_error,
-            logarithm,
-            logarithm_error,
-        )
-        if brier > max(brier_error, largest) and logarithm >= 0:
-            best, largest = method, brier
-    return Calibration(best if asked_for == "auto" else asked_for, asked_for, gains)
-
-
-def _surprise(y: Labels, probability: Floats) -> Floats:
-    epsilon = np.finfo(np.float64).eps  # as scikit-learn's log_loss: a false certainty costs much, not all
-    surprise: Floats = -np.log(np.clip(np.where(y == 1, probability, 1 - probability), epsilon, 1 - epsilon))
-    return surprise
-
-
-def _paired_gain(before: Floats, after: Floats) -> tuple[float, float]:
-    gains = before - after
-    return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+        return Decision("at_least", threshold_of_largest_f1(y, out_of_fold), f"largest F1 on {where}")
+    how = f"least cost on {where}, where a missed default costs {costs.ratio:g} times as much as a false alarm"
+    return Decision("at_least", threshold_of_least_cost(y, out_of_fold, costs), how)
 
 
 def threshold_of_largest_f1(y: Labels, probability: Floats) -> float:
@@ -232,9 +136,6 @@ def cost_curve(y: Labels, probability: Floats, costs: Costs) -> tuple[Floats, Fl
         Rows with a probability of ``cut`` or more get label 1. The first cut is infinite, the others are the distinct
         probabilities, in falling order.
     """
-    cut, inverse = np.unique(probability, return_inverse=True)
-    positives = np.cumsum(np.bincount(inverse, weights=y)[::-1])
-    negatives = np.cumsum(np.bincount(inverse, weights=1 - y)[::-1])
-    hits, alarms = np.append(0.0, positives), np.append(0.0, negatives)
-    cost = (costs.false_positive * alarms + costs.false_negative * (y.sum() - hits)) / len(y)
-    return np.append(np.inf, cut[::-1]), cost
+    _, false_positives, false_negatives, _, cut = confusion_matrix_at_thresholds(y, probability)
+    alarms, missed = np.append(0.0, false_positives), np.append(y.sum(), false_negatives)
+    return np.append(np.inf, cut), (costs.false_positive * alarms + costs.false_negative * missed) / len(y)

@@ -1,4 +1,4 @@
-"""Grid search by cross-validated ROC AUC that grows each tree once, and the choice among its candidates.
+"""Grid search by cross-validated ROC AUC that grows each tree once.
 
 With an integer ``random_state`` the first k trees of a forest are the forest of k trees; a depth limit that a tree
 doesn't reach changes nothing in it; and neither does a ``min_samples_split`` up to ``2 * min_samples_leaf``. Candidates
@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +21,16 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
 from infra.files import replace
-from train.evaluation.intervals import corrected_t
 from train.evaluation.metrics import Labels
+from train.model.choice import file_bytes
 
 Fold = tuple[Labels, Labels]
-Rung = tuple[int | None, int]  # depth limit and number of trees
-_BYTES_PER_NODE, _BYTES_BESIDE = 15.5, 30_500
-
-
-class BudgetError(ValueError):
-    """No candidate fits the byte budget."""
-
-
-def file_bytes(n_nodes: float) -> int:
-    """Estimate the size of the model file of so many tree nodes: explanation, card and proof rows included.
-
-    Measured on exported files of this project's own models: 2,258 nodes of a forest 65 KB, 3,720 of a booster 88 KB,
-    18,238 of a forest 313 KB. The estimate is within 1 % of each.
-    """
-    return round(_BYTES_BESIDE + _BYTES_PER_NODE * n_nodes)
+_Rung = tuple[int | None, int]  # depth limit and number of trees
 
 
 def search(
@@ -83,128 +70,99 @@ def search(
     candidates = list(ParameterGrid(dict(grid)))
     groups: dict[str, list[int]] = defaultdict(list)
     for place, candidate in enumerate(candidates):
-        shared = _shared(pipeline, candidate)
-        groups[joblib.hash(shared if shared is not None else candidate)].append(place)
-    units = [(fold, members) for members in groups.values() for fold in range(len(folds))]
+        groups[joblib.hash(_grown_by(clone(pipeline[-1]).set_params(**candidate)))].append(place)
 
     versions = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
     common = joblib.hash((versions, X, y, pipeline.get_params()))
-    paths: list[Path | None] = [
-        None
-        if cache is None
-        else cache / f"{joblib.hash((common, folds[fold], [candidates[i] for i in members]))}.json"
-        for fold, members in units
-    ]
-    if cache is not None:
-        cache.mkdir(parents=True, exist_ok=True)
     scores, nodes = np.zeros((2, len(candidates), len(folds)))
-    left = []
-    for unit, ((fold, members), path) in enumerate(zip(units, paths, strict=True)):
-        if path is not None and path.exists():
-            scores[members, fold], nodes[members, fold] = json.loads(path.read_text())
-        else:
-            left.append(unit)
-    tasks = (
-        joblib.delayed(_score_unit)(
-            unit, pipeline, [candidates[i] for i in units[unit][1]], X, y, folds[units[unit][0]]
-        )
-        for unit in left
-    )
+    left: list[tuple[list[int], int, Path | None]] = []
+    tasks = []
+    for members in groups.values():
+        tried = [candidates[place] for place in members]
+        for k, fold in enumerate(folds):
+            kept = cache and cache / f"{joblib.hash((common, fold, tried))}.json"
+            if kept and kept.exists():
+                scores[members, k], nodes[members, k] = json.loads(kept.read_text())
+            else:
+                tasks.append(joblib.delayed(_score_unit)(len(left), pipeline, tried, X, y, fold))
+                left.append((members, k, kept))
+    if cache:
+        cache.mkdir(parents=True, exist_ok=True)
     # Rows are sent, not mapped from files: joblib's tracker of such files may lose count of them, and says so.
     parallel = joblib.Parallel(jobs, return_as="generator_unordered", max_nbytes=None)
-    for unit, *measured in _tell_progress(parallel(tasks), len(units), len(left)):
-        (fold, members), path = units[unit], paths[unit]
-        scores[members, fold], nodes[members, fold] = measured
-        if path is not None:
-            replace(path, json.dumps(measured).encode())
-    table = pd.DataFrame({"params": candidates} | {f"split{k}_test_score": column for k, column in enumerate(scores.T)})
-    mean_nodes = nodes.mean(axis=1)
+    for unit, *measured in _tell_progress(parallel(tasks), len(groups) * len(folds), len(left)):
+        members, k, kept = left[unit]
+        scores[members, k], nodes[members, k] = measured
+        if kept:
+            replace(kept, json.dumps(measured).encode())
+
     is_forest = isinstance(pipeline[-1], RandomForestClassifier)
     growth = len(y) / np.mean([len(rows) for rows, _ in folds]) if is_forest else 1.0
-    return table.assign(
-        mean_test_score=scores.mean(axis=1),
-        mean_n_nodes=mean_nodes,
-        file_bytes=[file_bytes(growth * count) for count in mean_nodes],
+    mean_n_nodes = nodes.mean(axis=1)
+    return pd.DataFrame(
+        {"params": candidates}
+        | {f"split{k}_test_score": column for k, column in enumerate(scores.T)}
+        | {"mean_test_score": scores.mean(axis=1), "mean_n_nodes": mean_n_nodes}
+        | {"file_bytes": [file_bytes(growth * count) for count in mean_n_nodes]}
     )
 
 
-def choose(results: pd.DataFrame, budget: int | None) -> int:
-    """Choose the candidate of the largest mean score whose estimated file keeps within a number of bytes.
-
-    All candidates are scored on the same folds, so that one that is better is better on the same clients; between equal
-    ones the smaller counts.
-
-    Raises
-    ------
-    BudgetError
-        Naming the smallest candidate.
-    """
-    sizes = results["file_bytes"]
-    fitting = results if budget is None else results[sizes <= budget]
-    if fitting.empty:
-        raise BudgetError(
-            f"no candidate's file keeps within {budget:,} bytes; the smallest has some {sizes.min():,}: allow more, or "
-            "take another grid"
-        )
-    return int(fitting.sort_values(["mean_test_score", "file_bytes"], ascending=[False, True]).index[0])
-
-
-def with_differences(results: pd.DataFrame, chosen: int) -> pd.DataFrame:
-    """Add how each candidate's score differs from the chosen one's, by fold: ``difference``, ``low``, ``high``."""
-    names = [name for name in results if name.startswith("split")]
-    folds = results[names].to_numpy()
-    differences = [corrected_t(row - folds[chosen]) for row in folds]
-    return results.assign(
-        difference=[one.value for one in differences],
-        low=[one.low for one in differences],
-        high=[one.high for one in differences],
+def _shares_trees(classifier: Any) -> bool:
+    return (
+        type(classifier) is RandomForestClassifier
+        and isinstance(classifier.random_state, int)
+        and not classifier.ccp_alpha
     )
 
 
-def _shared(pipeline: Pipeline, candidate: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the parameters by which a forest's trees are grown, or None where a candidate is fitted by itself."""
-    forest = clone(pipeline[-1]).set_params(**candidate)
-    if type(forest) is not RandomForestClassifier or not isinstance(forest.random_state, int) or forest.ccp_alpha:
-        return None
-    leaf, split = forest.min_samples_leaf, forest.min_samples_split
+def _grown_by(classifier: Any) -> dict[str, Any]:
+    """Give the parameters that decide how a classifier's trees grow: all of them, but for a forest that shares them."""
+    parameters: dict[str, Any] = classifier.get_params()
+    if not _shares_trees(classifier):
+        return parameters
+    leaf, split = classifier.min_samples_leaf, classifier.min_samples_split
     if isinstance(leaf, int) and isinstance(split, int):
         # A node with fewer samples has no split that leaves enough on both sides: scikit-learn takes the larger, too.
         split = max(split, 2 * leaf)
     # An out-of-bag score is made while a forest grows, and is not asked for here.
-    shared: dict[str, Any] = forest.get_params() | {
-        "min_samples_split": split, "max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False
-    }  # fmt: skip
-    return shared
+    changed = {"max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False}
+    return parameters | changed | {"min_samples_split": split}
 
 
 def _score_unit(
     unit: int, pipeline: Pipeline, candidates: Sequence[Mapping[str, Any]], X: pd.DataFrame, y: Labels, fold: Fold
 ) -> tuple[int, list[float], list[int]]:
-    """Fit and score candidates that share a forest, or a single one, on one fold."""
+    """Fit candidates whose trees grow alike on one fold; give their scores and numbers of nodes."""
     train, test = fold
     head = clone(pipeline)[:-1]
     Z, Z_test = head.fit_transform(X.iloc[train], y[train]), head.transform(X.iloc[test])
-    shared = _shared(pipeline, candidates[0])
-    if shared is None:
-        (candidate,) = candidates
-        model = clone(pipeline[-1]).set_params(**candidate).fit(Z, y[train])
-        return unit, [_score(model, Z_test, y[test])], [_n_nodes(model)]
 
-    forest = clone(pipeline[-1]).set_params(**shared | {"warm_start": True})
-    rungs: list[Rung] = []
-    for candidate in candidates:
-        one = clone(pipeline[-1]).set_params(**candidate)
-        rungs.append((one.max_depth, one.n_estimators))
-    found = {}
-    deepest: list[Any] = []
-    for depth in sorted({depth for depth, _ in rungs}, key=lambda depth: -np.inf if depth is None else -depth):
-        forest.estimators_ = []
-        for n_estimators in sorted(n for limit, n in {*rungs} if limit == depth):
-            _grow(forest.set_params(max_depth=depth), n_estimators, deepest, Z, y[train])
-            found[depth, n_estimators] = _score(forest, Z_test, y[test]), _n_nodes(forest)
-        deepest = deepest or forest.estimators_
-    scores, nodes = zip(*(found[rung] for rung in rungs), strict=True)
+    def measure(fitted: Any) -> tuple[float, int]:
+        return float(get_scorer("roc_auc")(fitted, Z_test, y[test])), _n_nodes(fitted)
+
+    classifiers = [clone(pipeline[-1]).set_params(**candidate) for candidate in candidates]
+    if _shares_trees(classifiers[0]):
+        rungs: list[_Rung] = [(forest.max_depth, forest.n_estimators) for forest in classifiers]
+        measured = {rung: measure(forest) for rung, forest in _ladder(classifiers[0], set(rungs), Z, y[train])}
+        found = [measured[rung] for rung in rungs]
+    else:
+        found = [measure(classifier.fit(Z, y[train])) for classifier in classifiers]
+    scores, nodes = zip(*found, strict=True)
     return unit, [*scores], [*nodes]
+
+
+def _ladder(
+    forest: RandomForestClassifier, rungs: set[_Rung], Z: Any, y: Labels
+) -> Iterator[tuple[_Rung, RandomForestClassifier]]:
+    """Grow one forest from rung to rung, the deepest limit first; it is changed after each."""
+    forest = forest.set_params(**_grown_by(forest) | {"warm_start": True})
+    deepest: list[Any] = []
+    for limit in sorted({limit for limit, _ in rungs}, key=lambda limit: -(limit or inf)):
+        forest.set_params(max_depth=limit).estimators_ = []
+        for n_estimators in sorted(n for depth, n in rungs if depth == limit):
+            _grow(forest, n_estimators, deepest, Z, y)
+            yield (limit, n_estimators), forest
+        deepest = deepest or forest.estimators_
 
 
 def _grow(forest: RandomForestClassifier, n_estimators: int, deeper: Sequence[Any], Z: Any, y: Labels) -> None:
@@ -220,28 +178,19 @@ def _grow(forest: RandomForestClassifier, n_estimators: int, deeper: Sequence[An
     forest.set_params(n_estimators=n_estimators)
 
 
-def _score(model: Any, Z: Any, y: Labels) -> float:
-    decides = hasattr(model, "decision_function")  # as scikit-learn's scorer prefers it
-    return float(roc_auc_score(y, model.decision_function(Z) if decides else model.predict_proba(Z)[:, 1]))
-
-
-def _n_nodes(model: Any) -> int:
-    if hasattr(model, "estimators_") and isinstance(model, RandomForestClassifier):
-        return sum(tree.tree_.node_count for tree in model.estimators_)
+def _n_nodes(classifier: Any) -> int:
+    if isinstance(classifier, RandomForestClassifier):
+        return sum(tree.tree_.node_count for tree in classifier.estimators_)
     # A booster's trees; scikit-learn has no public name for them.
-    return sum(len(tree.nodes) for trees in getattr(model, "_predictors", ()) for tree in trees)
+    return sum(len(tree.nodes) for trees in getattr(classifier, "_predictors", ()) for tree in trees)
 
 
 def _tell_progress(results: Iterator[Any], n_units: int, n_left: int) -> Iterator[Any]:
     """Tell each finished unit on stderr, with the time left."""
     start = time.monotonic()
     for done, result in enumerate(results, start=1):
-        seconds = round((time.monotonic() - start) / done * (n_left - done))
-        end = "\r" if sys.stderr.isatty() and done < n_left else "\n"
-        print(
-            f"search: {n_units - n_left + done} of {n_units} forests, {seconds // 60}:{seconds % 60:02d} left",
-            end=end,
-            file=sys.stderr,
-            flush=True,
-        )
+        minutes, seconds = divmod(round((time.monotonic() - start) / done * (n_left - done)), 60)
+        line = f"search: {n_units - n_left + done} of {n_units} forests, {minutes}:{seconds:02d} left"
+        over = sys.stderr.isatty() and done < n_left
+        print(line, end="\r" if over else "\n", file=sys.stderr, flush=True)
         yield result

@@ -49,7 +49,10 @@ def stability(
     Z_test = head.transform(X_test)
     flipped, area = [], []
     for seed in SEEDS:
-        other = clone(uncalibrated(pipeline)).set_params(random_state=seed).fit(Z, y)
+        other = clone(uncalibrated(pipeline))
+        if "random_state" in other.get_params():
+            other.set_params(random_state=seed)
+        other.fit(Z, y)
         probability = _recalibrated(pipeline[-1], other).predict_proba(Z_test)[:, 1]
         flipped.append(float(((probability >= threshold) != label).mean()))
         area.append(ranking_metrics(y_test, probability)["roc_auc"])

@@ -1,6 +1,6 @@
 """What the model card's template shows that no product holds as it is: rows of tables, sentences on gaps, figures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -10,11 +10,11 @@ from lambda_fn.card import Interval
 from train import features as credit
 from train.dataset.tidy import YEH
 from train.evaluation import effects
-from train.evaluation.evaluate import bins, error_by_chance
+from train.evaluation.evaluate import bins
 from train.evaluation.groups import MEASURES, SMALL, Characteristic
 from train.evaluation.intervals import share_of
 from train.evaluation.metrics import TITLES, Floats
-from train.model.candidates import in_words
+from train.model.candidates import BY_NAME
 from train.model.decision import Costs, cost_curve, threshold_of_least_cost
 from train.model.pipeline import uncalibrated
 from train.products import Products, Variant
@@ -41,9 +41,14 @@ def protected(p: Products) -> list[str]:
     return [family.title.lower() for family in p.card.families if family.name in families]
 
 
-def measures(p: Products, names: tuple[str, ...]) -> Rows:
-    """Give metrics of the test part."""
-    return [(TITLES[name], interval(p.metrics.test.metrics[name], 4 if name == "brier" else 3)) for name in names]
+def kind(p: Products) -> str:
+    """Name the kind of model; a grid that is no model's own is the forest's."""
+    return BY_NAME[p.metrics.choice.grid].title if p.metrics.choice.grid in BY_NAME else "random forest"
+
+
+def is_monotone(p: Products) -> bool:
+    """Tell whether directions were asked of some features, by ``--monotone``."""
+    return getattr(uncalibrated(p.pipeline), "monotonic_cst", None) is not None
 
 
 def features(p: Products) -> Rows:
@@ -55,7 +60,8 @@ def features(p: Products) -> Rows:
         meaning = feature.title + (f", {feature.unit}" if feature.unit else "")
         if feature.codes and len(feature.codes) <= 4:
             meaning += ": " + ", ".join(f"{code.value} {code.meaning}" for code in feature.codes)
-        rows.append((name, meaning, *(f"{value:,.0f}" for value in (column.min(), column.median(), column.max()))))
+        digits = ",.3g" if feature.kind == "number" else ",.0f"
+        rows.append((name, meaning, *(f"{value:{digits}}" for value in (column.min(), column.median(), column.max()))))
     return rows
 
 
@@ -74,48 +80,6 @@ def candidates(p: Products) -> Rows:
                 "" if ours else interval(Interval(row["difference"], row["low"], row["high"]), 4, "+"),
                 f"{row['file_bytes'] / 1e3:,.0f} KB",
             )
-        )
-    return rows
-
-
-def challengers(p: Products) -> Rows:
-    """Give the other models that were tried."""
-    return [
-        (one.title, one.parameters, interval(one.cross_validated, 4, "+"), interval(one.test, 4, "+"))
-        for one in p.metrics.challengers
-    ]
-
-
-def gains(p: Products) -> Rows:
-    """Give the tenths of the test clients, the riskiest first."""
-    return [
-        (
-            f"{place}",
-            f"{one.rows:,}",
-            percent(one.lowest),
-            percent(one.predicted),
-            percents(one.observed, ""),
-            percent(one.captured),
-            f"{one.lift:.2f}",
-        )
-        for place, one in enumerate(bins(p.y, p.probability), start=1)
-    ]
-
-
-def calibration_by_chance(p: Products) -> Interval:
-    """Give the calibration error that right probabilities would have."""
-    return error_by_chance(p.probability)
-
-
-def calibrations(p: Products) -> Rows:
-    """Give what each calibration gains on cross-validated predictions."""
-    rows = []
-    for name, gain in p.metrics.calibration.gains.items():
-        brier = f"{gain.brier_gain:+.5f} ± {gain.brier_gain_error:.5f}" if name != "none" else ""
-        loss = f"{gain.log_loss_gain:+.5f} ± {gain.log_loss_gain_error:.5f}" if name != "none" else ""
-        chosen = " (chosen)" if name == p.metrics.calibration.chosen else ""
-        rows.append(
-            (name + chosen, f"{gain.brier:.5f}", brier, f"{gain.log_loss:.5f}", loss, f"{gain.calibration_error:.4f}")
         )
     return rows
 
@@ -156,18 +120,6 @@ def _cost(p: Products, threshold: float, worth: float) -> float:
     return float((marked & ~defaulted).mean() + worth * (~marked & defaulted).mean())
 
 
-def decisions(p: Products) -> Rows:
-    """Give the metrics of the decisions at the threshold and at 0.5."""
-    both = p.metrics.test.decisions
-    return [(TITLES[name], *(interval(one.metrics[name]) for one in both)) for name in both[0].metrics]
-
-
-def training_confusion(p: Products) -> Rows:
-    """Give the confusion matrix of the rows that the model was fitted on."""
-    (tn, fp), (fn, tp) = p.metrics.training.confusion_matrix
-    return [("paid", f"{tn:,}", f"{fp:,}"), ("defaulted", f"{fn:,}", f"{tp:,}")]
-
-
 class Drivers(msgspec.Struct, frozen=True):
     """AUC lost where a feature, or a family by its title, is shuffled; and impurity, where the model tells it."""
 
@@ -189,20 +141,8 @@ def drivers(p: Products) -> Drivers:
     )
 
 
-def importances(measured: Drivers) -> Rows:
-    """Give importances as numbers, the largest first."""
-    return [
-        (name, interval(lost, 4, "+"), f"{measured.impurity[name]:.4f}" if measured.impurity else "not told")
-        for name, lost in _falling(measured.features)
-    ]
-
-
-def family_importances(measured: Drivers) -> Rows:
-    """Give the importances of families, the largest first."""
-    return [(name, interval(lost, 4, "+")) for name, lost in _falling(measured.families)]
-
-
-def _falling(importances: dict[str, Interval]) -> list[tuple[str, Interval]]:
+def falling(importances: dict[str, Interval]) -> list[tuple[str, Interval]]:
+    """Sort importances, the largest first."""
     return sorted(importances.items(), key=lambda item: -item[1].value)
 
 
@@ -212,37 +152,26 @@ def variants(p: Products) -> tuple[Variant, Variant]:
     return (other, one) if one.left_out else (one, other)
 
 
-def wholes(p: Products) -> Rows:
-    """Give what both models measure as a whole."""
-    both = variants(p)
-    names = ("roc_auc", "average_precision", "brier", "expected_calibration_error")
-    return [
-        ("threshold", *(f"{one.decided.threshold:.4f}" for one in both)),
-        *((TITLES[name], *(interval(one.metrics[name]) for one in both)) for name in names),
-        *(
-            (TITLES[name], *(interval(one.decided.metrics[name]) for one in both))
-            for name in ("f1", "precision", "recall")
-        ),
-    ]
-
-
 def gaps(p: Products) -> Rows:
     """Give each largest difference between groups in both models, and whether it grows without the protected four."""
     before, after = variants(p)
     rows = []
     for by in before.by:
         for measure in (*MEASURES, "approval_ratio"):
-            pair = [one.by[by].gaps.get(measure) for one in (before, after)]
-            if pair[0] is None or pair[1] is None:
+            pair = [gap for one in (before, after) if (gap := one.by[by].gaps.get(measure))]
+            if len(pair) < 2:
                 continue
+            in_points = measure not in ("roc_auc", "approval_ratio")
             change = pair[1].interval.value - pair[0].interval.value
-            if measure == "approval_ratio":
-                change, title, cells = -change, "approval ratio", [interval(gap.interval) for gap in pair if gap]
-            elif measure == "roc_auc":
-                title, cells = TITLES[measure], [interval(gap.interval) for gap in pair if gap]
-            else:
-                title, cells = TITLES[measure] + ", points", [percents(gap.interval, "") for gap in pair if gap]
-            rows.append((by, title, f"{pair[1].higher}, {pair[1].lower}", *cells, _change(change)))
+            rows.append(
+                (
+                    by,
+                    TITLES[measure] + (", points" if in_points else ""),
+                    "; ".join(dict.fromkeys(f"{gap.higher}, {gap.lower}" for gap in pair)),
+                    *(percents(gap.interval, "") if in_points else interval(gap.interval) for gap in pair),
+                    _change(-change if measure == "approval_ratio" else change),
+                )
+            )
     return rows
 
 
@@ -258,40 +187,10 @@ def changes(p: Products) -> dict[str, int]:
     return {word: found.count(word) for word in ("grows", "shrinks", "stays")}
 
 
-def groups(p: Products) -> Iterator[tuple[str, Rows, Rows]]:
-    """Give each characteristic, its groups' decisions, and their ranking and calibration."""
-    for by, measured in p.metrics.variants[0].by.items():
-        decided = [
-            (
-                group.name,
-                f"{group.rows:,}",
-                percents(group.selection_rate, ""),
-                percents(group.true_positive_rate, ""),
-                percents(group.false_positive_rate, ""),
-            )
-            for group in measured.groups
-        ]
-        ranked = [
-            (group.name, interval(group.roc_auc), f"{100 * group.predicted:.1f}", percents(group.observed, ""))
-            for group in measured.groups
-        ]
-        yield by, decided, ranked
-
-
 def undocumented_months(p: Products) -> float:
     """Give the share of the training part's client months that have the status -2 or 0."""
     months = p.training[[feature.name for feature in credit.FEATURES if feature.family == "repayment_status"]]
     return float(np.isin(months.to_numpy(), (-2, 0)).mean())
-
-
-def libraries(p: Products) -> str:
-    """Write the library versions."""
-    return ", ".join(f"{name} {version}" for name, version in p.card.libraries.items())
-
-
-def parameters(p: Products) -> str:
-    """Write the chosen parameters."""
-    return in_words(p.metrics.choice.parameters)
 
 
 def proof(p: Products) -> str:
@@ -308,10 +207,10 @@ def figures_of(p: Products, driven: Drivers) -> dict[str, str]:
     """Draw all figures: SVG by name."""
     measured, base = p.metrics.test.metrics, float(p.training[credit.TARGET].mean())
     known = {feature.name: feature for feature in credit.FEATURES}
-    top = [name for name, _ in _falling(driven.features)[:_DEPENDENCES]]
+    top = [name for name, _ in falling(driven.features)[:_DEPENDENCES]]
     dependences = {
         known[name].title: (
-            known[name].unit or ("months late" if name.startswith("pay_") else "code"),
+            known[name].unit or ("months late" if known[name].family == "repayment_status" else known[name].kind),
             effects.dependence(p.pipeline, p.training[list(p.metrics.features)], name),
         )
         for name in top

@@ -10,9 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from threadpoolctl import threadpool_limits
 
 from infra.files import replace_all
 from train import products
+from train.evaluation.evaluate import bins, error_by_chance
+from train.evaluation.metrics import TITLES
+from train.model.candidates import in_words
 from train.report import card, words
 
 _STYLE = """
@@ -41,12 +45,16 @@ img ~ em { font-size: .9rem; font-style: normal; color: #444; }
   body { font-size: 10.5pt; max-width: none; padding: 0; }
   h2, h3, p:has(+ .scroll) { break-after: avoid; }
   tr { break-inside: avoid; }
+  tbody tr:nth-child(-n+2) { break-after: avoid; }
+  tbody tr:nth-last-child(-n+2) { break-before: avoid; }
   .scroll { overflow: visible; }
   table { font-size: 8pt; width: 100%; }
 }
 """
 
 
+# Threads of a booster would wait for one another after each tree of each small prediction.
+@threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def write_report(folder: Path) -> Path:
     """Write the model card of a training into the folder ``report``.
 
@@ -78,9 +86,10 @@ def render(trained: products.Products, drivers: card.Drivers) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"interval": words.interval, "percent": words.percent, "percents": words.percents}
-    template = environment.get_template("model_card.md.j2")
-    text = template.render(p=trained, drivers=drivers, card=card, table=words.table)
+    environment.filters |= {name: getattr(words, name) for name in ("interval", "percent", "percents", "thousands")}
+    environment.globals |= {"bins": bins, "card": card, "error_by_chance": error_by_chance, "in_words": in_words}
+    environment.globals |= {"table": words.table, "titles": TITLES, "zip": zip}
+    text = environment.get_template("model_card.md.j2").render(p=trained, drivers=drivers)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

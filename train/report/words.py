@@ -13,6 +13,11 @@ def interval(measured: Interval | None, digits: int = 3, sign: str = "") -> str:
     return f"{value} [{low}, {high}]"
 
 
+def thousands(number: int) -> str:
+    """Write a count."""
+    return f"{number:,}"
+
+
 def percent(share: float) -> str:
     """Write a share in percent."""
     return f"{100 * share:.1f} %"

@@ -64,6 +64,12 @@ def any_api(any_model):
     return Api(open_service(any_model))
 
 
+@pytest.fixture(scope="session")
+def loans_api(loans):
+    """The API of an exported model with texts, booleans and gaps."""
+    return Api(open_service(loans.model))
+
+
 class Client:
     """Sends requests to an API as API Gateway does."""
 

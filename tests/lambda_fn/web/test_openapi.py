@@ -183,9 +183,29 @@ def test_features_carry_ranges_codes_categories_and_gaps(described):
     assert described["components"]["schemas"]["Instance"]["required"] == [name for name in values if name != "ID"]
 
 
+def test_exported_model_is_described_with_its_texts_and_gaps(loans, loans_api, connect):
+    client = connect(loans_api)
+    described = client.get("/openapi.json")
+    OpenAPIV31SpecValidator(described).validate()
+    values = described["components"]["schemas"]["Instance"]["properties"]
+
+    if loans.model.card.task == "multiclass":
+        assert values["purpose"]["enum"] == ["business", "car (new)", "car (used)", "furniture", "radio/TV"]
+        assert (values["savings"]["type"], values["savings"]["enum"][-1]) == (["string", "null"], None)
+        assert values["telephone"]["type"] == "boolean"
+    else:
+        assert (values["purpose"]["type"], "enum" in values["purpose"]) == (["string", "null"], False)
+        assert values["telephone"]["type"] == ["boolean", "null"]
+    for request in requests_of(described["paths"]["/predict"]["post"]):
+        jsonschema.Draft202012Validator(described | {"$ref": "#/components/schemas/PredictRequest"}).validate(request)
+        assert client.predict(request)[0] == 200
+
+
 def test_described_range_is_the_one_that_is_enforced(any_model):
     """Whole numbers between broken limits."""
-    feature = Feature("half", "", "", "integer", "f", "", 0.5, 9.5, 1, 9)
+    feature = Feature(
+        "half", kind="integer", family="f", minimum=0.5, maximum=9.5, training_minimum=1, training_maximum=9
+    )
     card = msgspec.structs.replace(
         any_model.card,
         features=(feature,),
@@ -210,21 +230,20 @@ checks.positive_data_acceptance.expected-statuses = [200, 400, 413, 415]
 """
 
 
-@pytest.mark.e2e
-def test_schemathesis_finds_nothing(api, client, tmp_path):
-    """Thousands of requests made from the document, legal and illegal ones, over a socket.
+def explore(api, client, folder, n_cases):
+    """Make requests from the document, legal and illegal ones, over a socket.
 
     An operation without parameters and body has but one request, and those with other methods and headers.
     """
     command = Path(sys.executable).with_name("schemathesis")
     if not command.exists():
         pytest.skip("needs tests/requirements-e2e.txt")
-    report = tmp_path / "report.ndjson"
-    (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)
+    report = folder / "report.ndjson"
+    (folder / "schemathesis.toml").write_text(SCHEMATHESIS)
 
     options = [
         "--phases=examples,coverage,fuzzing",
-        f"--max-examples={CASES}",
+        f"--max-examples={n_cases}",
         "--generation-deterministic",
         "--continue-on-failure",
         "--exclude-checks=ignored_auth",  # the gateway holds callers to it
@@ -234,7 +253,7 @@ def test_schemathesis_finds_nothing(api, client, tmp_path):
     ]
     with serve(api.handle) as url:
         ran = subprocess.run(
-            [command, "run", f"{url}/openapi.json", *options], capture_output=True, text=True, cwd=tmp_path
+            [command, "run", f"{url}/openapi.json", *options], capture_output=True, text=True, cwd=folder
         )
 
     assert ran.returncode == 0, ran.stdout[-20_000:] + ran.stderr
@@ -244,4 +263,14 @@ def test_schemathesis_finds_nothing(api, client, tmp_path):
             cases[scenario["recorder"]["label"]] += len(scenario["recorder"].get("cases", ()))
     for path, method in operations(client.get("/openapi.json")):
         varied = method == "post" or "{" in path
-        assert cases[f"{method.upper()} {path}"] >= (CASES if varied else 10)
+        assert cases[f"{method.upper()} {path}"] >= (n_cases if varied else 10)
+
+
+@pytest.mark.e2e
+def test_schemathesis_finds_nothing(api, client, tmp_path):
+    explore(api, client, tmp_path, CASES)
+
+
+@pytest.mark.e2e
+def test_schemathesis_finds_nothing_in_texts_and_gaps(loans_api, connect, tmp_path):
+    explore(loans_api, connect(loans_api), tmp_path, CASES // 5)

@@ -183,6 +183,12 @@ def any_url(any_api):
         yield url
 
 
+@pytest.fixture(scope="module")
+def loans_url(loans_api):
+    with gateway.serve(loans_api.handle) as url:
+        yield url
+
+
 @contextmanager
 def opened(browser, url, **options):
     """Open the page; whatever it complains of, and whatever host it asks but its own, fails the test."""
@@ -528,6 +534,63 @@ def test_table_of_any_model_is_scored(browser, any_url, any_model):
 
 
 @pytest.mark.e2e
+def test_exported_model_is_scored_by_form(browser, loans_url, loans):
+    """Two of the models take any text and gap, the one of three classes does not."""
+    is_strict = loans.model.card.task == "multiclass"
+    with opened(browser, loans_url) as page:
+        purpose, telephone = page.get_by_label("purpose", exact=True), page.get_by_label("telephone", exact=True)
+        savings = page.get_by_label("savings", exact=True)
+        assert "Allowed: any whole number" in page.locator("#hint-1").inner_text()
+        if is_strict:
+            known = ["business", "car (new)", "car (used)", "furniture", "radio/TV"]
+            assert purpose.locator("option").all_inner_texts() == known
+            assert savings.locator("option").all_inner_texts()[0] == "missing"
+            savings.select_option("missing")
+            telephone.check()
+        else:
+            assert "Known: business, car (new), " in page.locator("#hint-3").inner_text()
+            assert telephone.locator("option").all_inner_texts() == ["missing", "yes", "no"]
+            purpose.fill("sailing boat")
+            savings.fill("")
+            telephone.select_option("missing")
+        page.get_by_label("months", exact=True).fill("70")
+        score(page)
+
+        (row,) = json.loads(page.locator("#request").text_content())["instances"]
+        assert (row["months"], row["savings"], row["telephone"]) == (70, None, True if is_strict else None)
+        assert is_strict or "purpose (sailing boat)" in page.locator("#outside").inner_text()
+        (prediction,) = post(loans_url, page.locator("#request").text_content())["predictions"]
+        reasons = page.locator("#reasons > li").all_inner_texts()
+        assert prediction["reasons"]
+        for reason, line in zip(prediction["reasons"], reasons[1:], strict=False):
+            assert line.startswith(reason["reason"])
+        if is_strict:
+            assert shown(page) == prediction["probabilities"][str(prediction["label"])]
+            assert page.locator("#verdict").inner_text() == str(prediction["label"])
+        else:
+            assert shown(page) == next(iter(prediction.values()))
+
+
+@pytest.mark.e2e
+def test_exported_model_scores_a_table_of_texts_and_empty_fields(browser, loans_url, loans):
+    table = loans.rows[:40].assign(purpose=lambda rows: rows["purpose"].where(rows.index != 7, "sailing boat"))
+    assert table["savings"].isna().any() and table["age"].isna().any()
+
+    with opened(browser, loans_url) as page:
+        drop(page, "loans.csv", table.to_csv(index=False))
+        outcomes = saved(page)
+
+    wrong = [row for row, one in enumerate(outcomes) if one["problem"]]
+    assert wrong == ([7] if loans.model.card.task == "multiclass" else [])
+    scored = table.drop(index=wrong)
+    outcomes = [one for one in outcomes if not one["problem"]]
+    if loans.model.card.task == "regression":
+        assert [float(one["value"]) for one in outcomes] == pytest.approx(loans.fitted.predict(scored).tolist())
+    else:
+        assert [one["label"] for one in outcomes] == [str(label) for label in loans.fitted.predict(scored)]
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -558,9 +621,9 @@ def test_print_shows_the_score_and_what_it_is_of_and_no_buttons(browser, url):
 @pytest.mark.e2e
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1366, 390])
-def test_axe_finds_nothing(browser, url, any_url, scheme, width):
+def test_axe_finds_nothing(browser, url, any_url, loans_url, scheme, width):
     axe = (node_modules("axe-core@4.14.1") / "axe-core/axe.min.js").read_text()
-    for address in (url, any_url):
+    for address in (url, any_url, loans_url):
         # The page's own policy would not let the checker's script in.
         options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme, "bypass_csp": True}
         with opened(browser, address, **options) as page:

@@ -19,7 +19,7 @@ from made_up import made_up_clients
 from train import cluster as clusters
 from train.model import search as searching
 from train.model.pipeline import build_pipeline
-from train.model.search import BudgetError, choose, file_bytes, search, with_differences
+from train.model.search import search
 
 ROOT = Path(__file__).parents[3]
 X, Y = made_up_clients(300)
@@ -115,41 +115,6 @@ def test_kept_scores_count_for_the_same_rows_only(tmp_path):
     other = search(build_pipeline(random_state=0), GRID, X + 1, Y, FOLDS, cache=tmp_path)
 
     pd.testing.assert_frame_equal(other, search(build_pipeline(random_state=0), GRID, X + 1, Y, FOLDS))
-
-
-def candidates(*scores_and_bytes):
-    scores, sizes = zip(*scores_and_bytes, strict=True)
-    return pd.DataFrame({"mean_test_score": scores, "file_bytes": sizes})
-
-
-def test_the_best_within_the_budget_is_chosen():
-    results = candidates((0.70, 10), (0.78, 200), (0.79, 300))
-
-    assert [choose(results, budget) for budget in (None, 250, 50)] == [2, 1, 0]
-
-
-def test_of_equal_candidates_the_smaller_is_chosen():
-    assert choose(candidates((0.7, 30), (0.7, 20), (0.6, 1)), 100) == 1
-
-
-def test_a_budget_that_nothing_keeps_within_names_the_smallest():
-    with pytest.raises(BudgetError, match="within 5 bytes; the smallest has some 10"):
-        choose(candidates((0.7, 10), (0.8, 20)), 5)
-
-
-def test_differences_are_paired_by_fold():
-    results = pd.DataFrame(
-        {"split0_test_score": [0.70, 0.71], "split1_test_score": [0.80, 0.81], "split2_test_score": [0.60, 0.615]}
-    )
-
-    other = with_differences(results, 0).iloc[1]
-
-    assert other["difference"] == pytest.approx(0.035 / 3)
-    assert 0 < other["low"] < other["difference"] < other["high"]
-
-
-def test_estimate_grows_with_the_nodes():
-    assert file_bytes(0) < file_bytes(1_000) < file_bytes(1_001)
 
 
 @pytest.fixture
