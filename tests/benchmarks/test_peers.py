@@ -76,13 +76,12 @@ def test_frame_measures_functions_and_holds_them_to_the_model(fitted, tmp_path, 
     monkeypatch.setattr(command, "MEMORIES", (1769,))
     monkeypatch.setattr(command, "WARM", 3)
     monkeypatch.setattr(command, "MODELS", {"tiny": lambda build: fitted})
-    rivals = (Project(), Queue(), Bulk(), TunedFloor())
-    monkeypatch.setattr(command, "RIVALS", rivals)
+    names = [rival.name for rival in (Project, Queue, Bulk, TunedFloor)]
 
-    command.main(["--starts", "1", "--out", str(tmp_path / "peers.json")])
+    command.main(["--rivals", ",".join(names), "--starts", "1", "--out", str(tmp_path / "peers.json")])
 
     measured = json.loads((tmp_path / "peers.json").read_text())["peers"]
-    assert [one["rival"] for one in measured] == [rival.name for rival in rivals]
+    assert [one["rival"] for one in measured] == names
     for one in map(lambda one: SimpleNamespace(**one), measured):
         assert one.memory["1769"]["first"]["p50"] > one.memory["1769"]["single"]["p50"] > 0
         assert one.bytes["model"] == fitted.file.stat().st_size
