@@ -29,12 +29,12 @@ def test_wrong_answer_ends_the_soak(package, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("what", "states"), [("bytes", [0, 3_000_001]), ("descriptors", [9, 9, 10])])
-def test_what_grows_after_the_first_tenth_ends_the_soak(monkeypatch, capsys, what, states):
+def test_what_grows_after_the_first_tenth_ends_the_soak(package, monkeypatch, capsys, what, states):
     told = [{"bytes": 0, "descriptors": 9} | {what: state} for state in states]
     monkeypatch.setattr(soak, "soak", lambda *_: {"kinds": {"one row": [10, 1.0]}, "states": told})
 
     with pytest.raises(SystemExit):
-        soak.main([])
+        soak.main(["--code", str(package)])
 
     assert "the function grows" in capsys.readouterr().err
 

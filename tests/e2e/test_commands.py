@@ -39,6 +39,7 @@ WHY_NOT = {
     r"make \.venv/ready": "the environments of this copy are links, and ready",
     r"git .*": "changes what a checkout holds",
     r"python -m train\.compare( .*)?": "`make notebook` runs it",
+    r"make (bench-growth|load)": "minutes at least; tests/benchmarks does each on little",
     r"make bench-peers|python -m benchmarks\.peers .*": "half an hour; tests/benchmarks/test_peers.py does it small",
     r"python -m benchmarks\.(billed|grid_search)": "takes an hour: it measures what the documents state",
 }
@@ -48,15 +49,16 @@ HOW = {
     # Data of a size that a test can bear, wherever a reader is told to use another.
     r"make run( DATA=\S+)?": "make run DATA={table}",
     r"make notebook": "make notebook DATA={table}",
-    r"make docs( FROM=.*)?": "make docs",  # what a thousand made-up clients measure isn't for documents
+    r"make docs( FROM=.*)?|python -m benchmarks\.docs": "make docs",  # what a thousand made-up clients measure isn't for documents
     r"python -m train( --exclude-protected)?( --data \S+ --out \S+)?": TRAIN + r"\1",
     r"python -m export": "python -m export build/pipeline.joblib --out build/model.onnx",
     r"less (.*)": r"cat \1",
+    r"python -m benchmarks\.soak": "python -m benchmarks.soak --events 1000",
     ONE_TURN: ONE_TURN,
     # A reader's own model, in a folder of its own.
     r"\S+ docs/loans\.py \S+|\S+ -m export build/loans/.*|make package BUILD=\S+|BUILD=\S+ sam build": r"\g<0>",
     # Servers run until the next one, at a port of their own.
-    r"make serve( BUILD=\S+)?": r"make serve\1 PORT={port}",
+    r"make serve( BUILD=\S+| PROCESSES=\d)?": r"make serve\1 PORT={port}",
     r"sam local start-api &": "sam local start-api --skip-pull-image --port {port}",
     r"sam local invoke (.*)": r"sam local invoke --skip-pull-image \1",
     r"curl http://127\.0\.0\.1:3000(.*)": r"curl --fail --silent --show-error http://127.0.0.1:{port}\1",

@@ -10,9 +10,12 @@ import pytest
 from moto import mock_aws
 
 from gateway import serve
+from lambda_fn.bulk import Bulk
 from lambda_fn.observability import Log
 from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
+from lambda_fn.sqs.batches import Batches
+from lambda_fn.sqs.results import connect
 from lambda_fn.web.api import Api
 from loan_models import as_instances
 from requested import post
@@ -22,9 +25,14 @@ N_ROWS = 60
 
 
 @pytest.fixture(scope="module")
-def api(loans):
+def service(loans):
     settings = read_settings({})
-    return Api(Service(loans.model, settings, Log(settings)))
+    return Service(loans.model, settings, Log(settings))
+
+
+@pytest.fixture(scope="module")
+def api(service):
+    return Api(service)
 
 
 @pytest.fixture(scope="module")
@@ -185,15 +193,14 @@ def test_tritons_client_sends_texts_and_truth_in_binary(url, loans, asked):
 # --- queue and bulk ---------------------------------------------------------------------------------------------------
 
 
-def test_queue_scores_and_refuses(load_handler, loans, asked, holds, context):
-    aws = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
+def test_queue_scores_and_refuses(monkeypatch, service, loans, asked, holds, context):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "local")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     bodies = {"known": as_instances(asked[:5]), "unknown": as_instances(asked.assign(**WITH_UNKNOWN)[:1])}
     with mock_aws():
-        module = load_handler(
-            "queue", MODEL_PATH=str(loans.path), RESULTS_QUEUE_URL="https://sqs.us-east-1.amazonaws.com/1/x.fifo", **aws
-        )
-        sqs = module._results._client
-        module._results._url = sqs.create_queue(QueueName="x.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+        sqs = connect()
+        url = sqs.create_queue(QueueName="x.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
         records = [
             {
                 "messageId": name,
@@ -205,8 +212,8 @@ def test_queue_scores_and_refuses(load_handler, loans, asked, holds, context):
             }
             for name, instances in bodies.items()
         ]
-        assert module.handler({"Records": records}, context) == {"batchItemFailures": []}
-        sent = sqs.receive_message(QueueUrl=module._results._url, MaxNumberOfMessages=10)["Messages"]
+        assert Batches(service, sqs, url).handle({"Records": records}, context) == {"batchItemFailures": []}
+        sent = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     outcomes = {one["message_id"]: one for one in (json.loads(message["Body"]) for message in sent)}
 
     holds(outcomes["known"]["predictions"], asked[:5])
@@ -216,12 +223,11 @@ def test_queue_scores_and_refuses(load_handler, loans, asked, holds, context):
         holds(outcomes["unknown"]["predictions"], asked.assign(**WITH_UNKNOWN)[:1])
 
 
-def test_bulk_scores_the_cells_of_a_csv_file(load_handler, loans, asked, holds, context):
-    module = load_handler("map_batch", MODEL_PATH=str(loans.path))
+def test_bulk_scores_the_cells_of_a_csv_file(service, loans, asked, holds, context):
     table = pd.concat([asked, asked.assign(**WITH_UNKNOWN)[:1]])
     cells = list(csv.DictReader(io.StringIO(table.to_csv(index=False))))
 
-    outcomes = module.handler({"Items": cells}, context)
+    outcomes = Bulk(service).handle({"Items": cells}, context)
 
     assert [one["place"] for one in outcomes] == list(range(len(table)))
     holds(outcomes[:N_ROWS], asked)
