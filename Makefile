@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3.13 python3; do $$python -c '' 2>/dev/nul
 DATA ?= auto
 GRID ?= small
 PORT ?= 3000
+PROCESSES ?= 1
+REQUESTS ?= 200000
 BUILD ?= build
 BIN := .venv/bin
 INSTALL := pip install --quiet --disable-pip-version-check --require-hashes
@@ -70,9 +72,9 @@ package: .venv/ready ## pack build/model.onnx and the function: build/function, 
 	@touch $@
 
 .PHONY: serve
-serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, no Docker [PORT=3000]
+serve: .venv-sam/ready ## serve the packed function behind SAM's API emulation, no Docker [PORT=3000] [PROCESSES=1]
 	@test -d $(BUILD)/function || $(MAKE) --no-print-directory run
-	@.venv-sam/bin/python -m infra.local serve --code $(BUILD)/function --port $(PORT)
+	@.venv-sam/bin/python -m infra.local serve --code $(BUILD)/function --port $(PORT) --processes $(PROCESSES)
 
 .PHONY: queue-demo
 queue-demo: .venv/ready ## ten messages through queues and the packed function, no AWS account
@@ -84,6 +86,25 @@ bench: .venv/ready ## the function and the model file against bare code, scikit-
 	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run
 	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
 	@$(BIN)/python -m benchmarks --build $(BUILD)
+
+.PHONY: bench-growth
+bench-growth: .venv/ready ## how cost grows with the model and the work, and where Lambda's limits are met: 8 minutes
+	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
+	@$(BIN)/python -m benchmarks.growth --build $(BUILD) --out $(BUILD)/growth.json
+
+# locust pins much, too.
+.venv-load/ready: .venv/ready benchmarks/requirements-load.txt
+	@echo "Setting up .venv-load: half a minute, once"
+	@$(BIN)/python -m venv --clear .venv-load
+	@.venv-load/bin/$(INSTALL) --requirement benchmarks/requirements-load.txt
+	@touch $@
+
+.PHONY: load
+load: .venv-sam/ready .venv-load/ready ## what make serve serves under load, every answer checked [REQUESTS=200000]
+	@test -f $(BUILD)/model.onnx || $(MAKE) --no-print-directory run
+	@$(BIN)/python -m infra.package --model $(BUILD)/model.onnx --out $(BUILD)
+	@$(BIN)/python -m benchmarks.load --build $(BUILD) --requests $(REQUESTS)
 
 .PHONY: bench-peers
 bench-peers: .venv/ready ## the same models served by others, side by side: half an hour, needs a Docker engine
@@ -139,7 +160,7 @@ lock: .venv-supply/ready ## pin what the requirements (*.in) ask for, with hashe
 	@for name in tests/requirements-e2e infra/requirements-runtime; do \
 		$(COMPILE) $$name.in --constraints requirements.txt --override tests/requirements-e2e.override \
 			--output-file $$name.txt; done
-	@for name in infra/requirements infra/requirements-checkov infra/requirements-supply; do \
+	@for name in infra/requirements infra/requirements-checkov infra/requirements-supply benchmarks/requirements-load; do \
 		$(COMPILE) $$name.in --output-file $$name.txt; done
 
 .PHONY: audit

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.containers import Event, InvocationError, container, results_queue
+from benchmarks.containers import Event, InvocationError, container, host_of_containers, results_queue
 from infra.command import Command, whole_number
 from infra.docker.base_image import ensure_image
 from infra.files import replace
@@ -159,7 +159,7 @@ def measure_all(options: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|---|")
     codes = {"now": options.code} | ({"before": options.before} if options.before else {})
     firsts = []
-    with results_queue() as outcomes:
+    with results_queue(host_of_containers()) as outcomes:
         queue = outcomes.variables
         for memory in MEMORY:
             for case, name, rows, event, repeats in cases(row):

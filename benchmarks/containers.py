@@ -139,11 +139,15 @@ class ResultsQueue:
     entries: list[dict[str, Any]] = field(default_factory=list)
 
 
-@contextmanager
-def results_queue() -> Iterator[ResultsQueue]:
-    """Run a results queue where containers reach it."""
+def host_of_containers() -> str:
+    """Give the address at which containers reach this machine."""
     (network,) = json.loads(run(["docker", "network", "inspect", "bridge"]))[0]["IPAM"]["Config"]
-    host = network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1"
+    return str(network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1")
+
+
+@contextmanager
+def results_queue(host: str) -> Iterator[ResultsQueue]:
+    """Run a results queue at an address of this machine."""
     taken: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -83,15 +83,12 @@ class Arithmetic:
             case _ if place is not None:
                 return self._gather(self.write(expression), (place,))
             case Calibrated(method="temperature"):
-                of = expression.of
-                are_logits = isinstance(of, Member) and of.gives == "raw"
                 return calibration.write_temperature(
                     graph,
                     expression.calibrators[0],
-                    self.write(of),
+                    self.write(expression.of),
                     self._name("tempered"),
-                    are_logits=are_logits,
-                    is_single=isinstance(of, Member) and of.ensemble.n_outputs == 1,
+                    n_sums=_n_sums(expression.of),
                 )
             case Calibrated():
                 return self._one_against_all(expression)
@@ -139,9 +136,11 @@ class Arithmetic:
         comes_first = ensemble.base_comes == "first" and ensemble.aggregation == "sum"
         if comes_first and ensemble.base.any():
             trees = tree_ensemble.with_first_leaves(trees, ensemble.base)
-        if ensemble.aggregation == "mean" and n_outputs > 1:
-            raise NotFoldable("means of trees of several outputs each")
-        self._trees(member, trees, name, n_outputs, is_mean=ensemble.aggregation == "mean")
+        is_mean = ensemble.aggregation == "mean"
+        self._trees(member, trees, name, n_outputs, is_mean=is_mean and n_outputs == 1)
+        if is_mean and n_outputs > 1:
+            counts = graph.constant(f"{name}_counts", np.bincount(trees.output, None, n_outputs).astype(np.float64))
+            name = graph.add("Div", name, counts, to=f"{name}_means")
         if comes_first or not ensemble.base.any():
             return name
         return graph.add("Add", name, graph.constant(f"{name}_base", ensemble.base), to=f"{name}_based")
@@ -217,12 +216,32 @@ class Arithmetic:
             case Link.LOGISTIC | Link.LOGISTIC_PAIR:
                 return graph.add("Sigmoid", x, to=name)
             case Link.LOGISTIC_SHARES:
-                graph.add("Sigmoid", x, to=f"{name}_shares")
-                return self._divided_by_sum(f"{name}_shares", name)
+                # onnxruntime's Sigmoid is a difference from 1, of which nothing is left far below 0.
+                graph.add("Neg", x, to=f"{name}_negative")
+                graph.add("Exp", f"{name}_negative", to=f"{name}_exp")
+                graph.add("Add", f"{name}_exp", graph.constant(f"{name}_one", 1.0), to=f"{name}_odds")
+                graph.add("Reciprocal", f"{name}_odds", to=f"{name}_shares")
+                return self._shares(f"{name}_shares", name)
+            case Link.CLIPPED_PAIR | Link.CLIPPED_SHARES:
+                one = graph.constant(f"{name}_one", 1.0)
+                graph.add("Clip", x, graph.constant(f"{name}_least", -1.0), one, to=f"{name}_clipped")
+                graph.add("Add", f"{name}_clipped", one, to=f"{name}_above")
+                graph.add("Div", f"{name}_above", graph.constant(f"{name}_two", 2.0), to=f"{name}_part")
+                return f"{name}_part" if link is Link.CLIPPED_PAIR else self._shares(f"{name}_part", name)
+            case Link.SHARES:
+                axis = graph.constant(f"{name}_axis", np.array([1]))
+                graph.add("ReduceSum", x, axis, to=f"{name}_sum", keepdims=1)
+                graph.add("Equal", f"{name}_sum", graph.constant(f"{name}_none", 0.0), to=f"{name}_is_none")
+                one = graph.constant(f"{name}_one", 1.0)
+                graph.add("Where", f"{name}_is_none", one, f"{name}_sum", to=f"{name}_by")
+                return graph.add("Div", x, f"{name}_by", to=name)
             case Link.SOFTMAX:
                 return graph.add("Softmax", x, to=name, axis=1)
             case Link.LOG1P_EXP:
-                return graph.add("Softplus", x, to=name)
+                # onnxruntime has no Softplus of float64.
+                graph.add("Exp", x, to=f"{name}_exp")
+                graph.add("Add", f"{name}_exp", graph.constant(f"{name}_one", 1.0), to=f"{name}_above")
+                return graph.add("Log", f"{name}_above", to=name)
             case Link.SIGNED_SQUARE:
                 graph.add("Abs", x, to=f"{name}_size")
                 return graph.add("Mul", x, f"{name}_size", to=name)
@@ -235,6 +254,14 @@ class Arithmetic:
         axis = self._graph.constant(f"{name}_axis", np.array([1]))
         self._graph.add("ReduceSum", x, axis, to=f"{name}_sum", keepdims=1)
         return self._graph.add("Div", x, f"{name}_sum", to=name)
+
+    def _shares(self, x: str, name: str) -> str:
+        """Divide by the sum; where no class has any, each has the same."""
+        graph = self._graph
+        graph.add("ReduceMax", x, graph.constant(f"{name}_of_each", np.array([1])), to=f"{name}_largest", keepdims=1)
+        graph.add("Equal", f"{name}_largest", graph.constant(f"{name}_none", 0.0), to=f"{name}_is_none")
+        graph.add("Where", f"{name}_is_none", graph.constant(f"{name}_equal", 1.0), x, to=f"{name}_some")
+        return self._divided_by_sum(f"{name}_some", name)
 
     def _pair(self, second: str, place: int | None) -> str:
         """Give the second class's score, or the first's, or both."""
@@ -266,11 +293,7 @@ class Arithmetic:
         ]
         side_by_side = graph.add("Concat", *given, to=f"{name}_given", axis=1)
         placed = self._placed(side_by_side, expression.places, expression.n_classes)
-        shares = self._divided_by_sum(placed, f"{name}_shares")
-        # Where no class has any, each has the same.
-        graph.add("Equal", f"{name}_shares_sum", graph.constant(f"{name}_none", 0.0), to=f"{name}_is_none")
-        equal = graph.constant(f"{name}_equal", 1 / expression.n_classes)
-        return graph.add("Where", f"{name}_is_none", equal, shares, to=name)
+        return self._shares(placed, name)
 
     def _placed(self, value: str, places: Sequence[int], n_classes: int) -> str:
         if tuple(places) == tuple(range(n_classes)):
@@ -288,7 +311,7 @@ class Arithmetic:
         graph.add("MatMul", x, graph.constant(f"{name}_coefficients", expression.coefficients.T), to=f"{name}_product")
         graph.add("Add", f"{name}_product", graph.constant(f"{name}_intercept", expression.intercept), to=f"{name}_sum")
         second = self._link(expression.link, f"{name}_sum")
-        is_pair = expression.link in (Link.LOGISTIC_PAIR, Link.POSITIVE_PAIR)
+        is_pair = expression.link in (Link.LOGISTIC_PAIR, Link.CLIPPED_PAIR)
         return self._pair(second, None) if is_pair else second
 
     def _columns_of(self, expression: Prepared) -> str:
@@ -312,7 +335,9 @@ class Arithmetic:
         try:
             part = fallback.convert(model, X, quietly(expression.ask, X), expression.gives)
         except NotFoldable as reason:
-            raise NotFoldable(f"{expression.of.because}, and {reason}") from reason
+            # Why it was not read says more than that skl2onnx can't convert it, either.
+            is_said = "is no model of trees" in expression.of.because
+            raise NotFoldable(str(reason) if is_said else expression.of.because) from reason
         return fallback.inline(self._graph, part, x, name)
 
     def _gather(self, value: str, places: Sequence[int]) -> str:
@@ -322,3 +347,15 @@ class Arithmetic:
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
+
+
+def _n_sums(expression: Expression) -> int:
+    """Count the raw sums that an expression gives: one for two classes; none where it gives probabilities."""
+    match expression:
+        case Member(gives="raw", ensemble=ensemble):
+            return ensemble.n_outputs
+        case Linear(link=Link.IDENTITY, intercept=intercept):
+            return len(intercept)
+        case Other(gives="raw", estimator=estimator):
+            return 1 if len(estimator.classes_) == 2 else len(estimator.classes_)
+    return 0

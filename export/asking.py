@@ -69,8 +69,6 @@ class Asked:
         What each raw column may hold, without the values that the steps, or the trees, refuse.
     stage : Stage
         The table behind the last step: ``stage.raw`` holds the raw column of each of its columns.
-    two_gaps : tuple of int
-        Raw columns of objects in which the steps take None otherwise than NaN; the sample's own kind is meant.
 
     Raises
     ------
@@ -101,19 +99,17 @@ class Asked:
         self._try_out()
         if casts_to == "float32":
             self._leave_out_infinite()
-        self.two_gaps = self._two_gaps()
 
     def rows(
         self,
         X: NDArray[np.float64],
         stage: Stage | None = None,
         columns: NDArray[np.int64] | None = None,
-        other_gap: bool = False,
     ) -> NDArray[np.float64]:
         """Transform tensor rows, shape (n, n_features), as far as a stage: shape (n, n_columns)."""
         stage = stage or self.stage
         size = max(1, _CELLS // max(1, len(stage.raw), len(self.domains)))
-        parts = [stage.ask(self.table.frame(X[at : at + size], other_gap), columns) for at in range(0, len(X), size)]
+        parts = [stage.ask(self.table.frame(X[at : at + size]), columns) for at in range(0, len(X), size)]
         return np.concatenate(parts) if parts else np.empty((0, len(stage.raw)))
 
     def cells(
@@ -365,22 +361,6 @@ class Asked:
                 low = max([domain.low, *(keys[keys < inside] + 1).tolist()])
                 high = min([domain.high, *keys[keys >= inside].tolist()])
                 self.domains[place] = replace(domain, low=low, high=high)
-
-    def _two_gaps(self) -> tuple[int, ...]:
-        both = self.table.has_two_gaps
-        lacking = [place for place, domain in enumerate(self.domains) if domain.may_lack and both[place]]
-        different = []
-        for place in lacking:
-            row = self._reference[None, :].copy()
-            row[0, place] = np.nan
-            try:
-                one, other = self.rows(row), self.rows(row, other_gap=True)
-            except ValueError:  # the other kind of gap is refused
-                different.append(place)
-            else:
-                if not np.array_equal(one, other, equal_nan=True):
-                    different.append(place)
-        return tuple(different)
 
 
 def pieces(domain: Domain, points: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,5 +1,6 @@
 """Boosters as their own files hold them, given scikit-learn's interface: what a model file needs to know of a model."""
 
+import json
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,7 @@ def as_estimator(fitted: Any) -> Any:
 
 def _of_xgboost(booster: Any) -> Any:
     xgboost = import_module("xgboost")
-    objective = booster.save_config().partition('"objective":')[2].partition('"name":"')[2].partition('"')[0]
+    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
     model = xgboost.XGBClassifier() if objective.startswith(("binary:", "multi:")) else xgboost.XGBRegressor()
     model.load_model(booster.save_raw("ubj"))
     return model

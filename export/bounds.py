@@ -85,6 +85,10 @@ def _through(link: Link, error: float, largest: float, unit: float) -> float:
             return error
         case Link.LOGISTIC | Link.LOGISTIC_PAIR:
             return error / 4 + unit
+        case Link.SHARES:
+            # What is shared is a mean of numbers above 0, or a logistic function of a sum whose error is four times as
+            # large: that is how far it errs in parts of itself.
+            return 2 * (4 * error + unit)
         case Link.EXP | Link.EXPM1:
             return (error + unit) * float(np.exp(min(largest, 700.0)))
         case Link.SIGNED_SQUARE | Link.SQUARE:

@@ -53,15 +53,16 @@ def write(graph: Graph, calibrator: Any, value: str, name: str) -> str:
     return graph.add("Sigmoid", f"{name}_logit", to=name)
 
 
-def write_temperature(
-    graph: Graph, calibrator: Any, value: str, name: str, *, are_logits: bool, is_single: bool
-) -> str:
-    """Put a temperature behind values [R, K]: the softmax of their logits times a number, [R, n_classes]."""
+def write_temperature(graph: Graph, calibrator: Any, value: str, name: str, n_sums: int) -> str:
+    """Put a temperature behind raw sums, or probabilities where these are none: [R, n_classes].
+
+    It is the softmax of their logits times a number.
+    """
     logits = value
-    if not are_logits:
+    if not n_sums:
         graph.add("Add", value, graph.constant(f"{name}_least", LEAST_PROBABILITY), to=f"{name}_shifted")
         logits = graph.add("Log", f"{name}_shifted", to=f"{name}_logits")
-    elif is_single:
+    elif n_sums == 1:
         graph.add("Neg", value, to=f"{name}_first")
         logits = graph.add("Concat", f"{name}_first", value, to=f"{name}_logits", axis=1)
     graph.add("Mul", logits, graph.constant(f"{name}_factor", float(calibrator.beta_)), to=f"{name}_scaled")

@@ -25,6 +25,7 @@ from lambda_fn.card import (
     Card,
     CardError,
     Class,
+    Code,
     Decision,
     Family,
     Feature,
@@ -133,6 +134,8 @@ def _feature(column: pd.Series) -> Feature:
     name = str(column.name)
     present = column.dropna()
     kind, categories = _kind(column, present)
+    if isinstance(column.dtype, pd.CategoricalDtype) and kind != "category":
+        present = pd.Series(column.dtype.categories)
     if kind == "category":
         low, high = 0.0, float(max(len(categories) - 1, 0))
     elif len(present):
@@ -151,12 +154,15 @@ def _feature(column: pd.Series) -> Feature:
         training_minimum=low,
         training_maximum=high,
         categories=categories,
+        codes=_codes_of(column) if kind == "code" else (),
         allows_missing=bool(column.isna().any()),
     )
 
 
 def _kind(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
     dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "bi":
+        return ("boolean" if dtype.categories.dtype.kind == "b" else "code"), ()
     if isinstance(dtype, pd.CategoricalDtype) or (
         dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype)
     ):
@@ -172,6 +178,10 @@ def _kind(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]
     # A column of whole numbers with gaps is read as float64.
     is_whole = bool(column.isna().any()) and len(present) > 0 and bool((present % 1 == 0).all())
     return ("integer" if is_whole and present.abs().max() <= _LARGEST_WHOLE else "number"), ()
+
+
+def _codes_of(column: pd.Series) -> tuple[Code, ...]:
+    return tuple(Code(value, str(value)) for value in sorted(column.dtype.categories.tolist()))
 
 
 def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
@@ -347,10 +357,8 @@ def _histogram(feature: Feature, values: NDArray[np.float64]) -> Histogram:
         edges = np.empty(0)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     shares = np.round(counts / len(values), _SHARE_DIGITS)
-    histogram = Histogram(feature.name, tuple(edges.tolist()), tuple(shares.tolist()))
-    if len(present) == len(values):
-        return histogram
-    return msgspec.structs.replace(histogram, missing=round(1 - len(present) / len(values), _SHARE_DIGITS))
+    missing = round(1 - len(present) / len(values), _SHARE_DIGITS)
+    return Histogram(feature.name, tuple(edges.tolist()), tuple(shares.tolist()), missing)
 
 
 def _in_short(edges: NDArray[np.float64]) -> NDArray[np.float64]:

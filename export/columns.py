@@ -39,7 +39,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_array
 
 from export.refusal import NotFoldable
-from export.trees.prepared import Codes, Gaps, Whole, Zeros, as_numbers
+from export.trees.prepared import Chosen, Codes, Gaps, Whole, Zeros, as_numbers
 
 # Each column by itself, and a larger value never becomes a smaller one.
 _MONOTONE = (
@@ -211,6 +211,8 @@ class Reader:
             return np.repeat(every, widths(step)), [_numbers_among(values) for values in step.categories_]
         if isinstance(step, SelectorMixin) and kind.__module__.startswith("sklearn."):
             return every[step.get_support()], None
+        if kind is Chosen:
+            return step.columns, None
         if kind in (Codes, Gaps, Whole, Zeros):
             return every, [step.turns] * n
         where = " -> ".join((*stage.where, kind.__name__)) if stage.where else kind.__name__

@@ -42,6 +42,7 @@ def convert(
     cut: Cut | None = None,
     table: Table | None = None,
     sample: NDArray[np.float64] | None = None,
+    ranked_by: Expression | None = None,
 ) -> onnx.ModelProto:
     """Build the graph of a model file, without its metadata.
 
@@ -58,6 +59,8 @@ def convert(
         Makes the model's own input, for what was not folded.
     sample : ndarray of float64, optional
         Rows to try converted parts on.
+    ranked_by : Expression, optional
+        Of more classes, what the label's is the largest of, where that is not the score.
 
     Returns
     -------
@@ -80,6 +83,8 @@ def convert(
         kept[output] = scores, 1
     if cut and (decided := arithmetic.write(cut.of, 1 if cut.of is expression else None)) != scores:
         kept["decided"] = decided, 1
+    if ranked_by is not None:
+        kept["decided"] = arithmetic.write(ranked_by), n_scores
     if explanation:
         explanation.weigh(graph, scores, n_scores, kept)
     else:
@@ -90,7 +95,8 @@ def convert(
         graph.add(rule, decided, graph.constant("cut", cut.value), to="is_second")
         graph.cast("is_second", INT64, to="label")
     elif card.task != "regression":
-        graph.add("ArgMax", "both" if card.task == "binary" else output, to="label", axis=1, keepdims=0)
+        ranked = "both" if card.task == "binary" else "decided" if ranked_by is not None else output
+        graph.add("ArgMax", ranked, to="label", axis=1, keepdims=0)
     check_values(graph, card.features)
     return _model(graph, card, n_scores)
 

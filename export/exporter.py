@@ -20,7 +20,7 @@ from export.fold import Folded, fold
 from export.golden import golden
 from export.source import Source, Subject
 from export.table import Table
-from export.trees.expression import Model
+from export.trees.expression import Expression, Model, raw_of
 from export.witness import Served
 from lambda_fn.card import (
     METADATA_KEY,
@@ -80,7 +80,7 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
     witnesses = {"made up": rows} | ({"sample": tensor(card.features, frame)} if len(frame) else {})
     # Of the made-up rows, those in the training range.
     tried = witnesses.get("sample", rows[::4])
-    graph = convert(folded.model.expression, card, cut, subject.table, tried)
+    graph = convert(folded.model.expression, card, cut, subject.table, tried, _ranked_by(folded.model, card))
     onnx.checker.check_model(graph, full_check=True)
     served = Served(graph.SerializeToString(deterministic=True), card)
     report = _prove(folded, graph)
@@ -157,6 +157,12 @@ def _cut(model: Model, card: Card) -> Cut | None:
         return find_cut(model, card.decision)
     except NoCutError:
         return None
+
+
+def _ranked_by(model: Model, card: Card) -> Expression | None:
+    """Give the sums that settle the label of more than two classes: shares of them may be equal where they are not."""
+    by_sums = card.task == "multiclass" and model.decision is not None and model.decision.of == "raw"
+    return raw_of(model.expression) if by_sums else None
 
 
 def _prove(folded: Folded, graph: onnx.ModelProto) -> dict[str, Any]:

@@ -14,7 +14,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, compose
 from sklearn.base import is_classifier
-from sklearn.impute import KNNImputer
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
+from sklearn.svm import SVC, NuSVC
 
 from export.graph import DOUBLE, IR_VERSION, OPSET, Graph
 from export.refusal import NotFoldable
@@ -22,8 +26,24 @@ from export.refusal import NotFoldable
 # Of the largest number: what float32 costs in a sum of some terms.
 TOLERANCE = 1e-6
 _OPSETS = {"": OPSET, "ai.onnx.ml": 3}
-# What brings onnxruntime down in place of an error.
-_CRASHES = {KNNImputer: "SimpleImputer can be exported"}
+_UNSOUND = "onnxruntime has no sound operators for it"  # and comes down in place of an error
+_UNREAD = "what its function computes can't be read"
+_REASONS: dict[type, str] = {KNNImputer: _UNSOUND, FunctionTransformer: _UNREAD}
+# What is most like it, and can be exported.
+_INSTEAD: dict[type, str] = {
+    KNNImputer: "SimpleImputer can be exported",
+    IterativeImputer: "SimpleImputer can be exported",
+    FunctionTransformer: "numpy's own functions (log1p, sqrt, abs, exp, clip, ...) can be exported, and what others "
+    "compute can be given to the model as columns of the table",
+    QuantileTransformer: "output_distribution='uniform' can be exported",
+    **dict.fromkeys([KNeighborsClassifier, KNeighborsRegressor], "weights='uniform' can be exported"),
+    **dict.fromkeys(
+        [SVC, NuSVC],
+        "a CalibratedClassifierCV around it, without probability=True, can be exported",
+    ),
+}
+_OF_STEPS = "give the model what it makes as columns of the table, or take another in its place"
+_OF_MODELS = "trees, boosters, linear models, support vectors, neighbours, naive Bayes and networks can be exported"
 
 Gives = Literal["transform", "scores", "raw"]
 
@@ -64,16 +84,15 @@ def convert(fitted: Any, X: NDArray[np.float64], expected: NDArray[np.float64], 
     NotFoldable
         Where no conversion gives that.
     """
-    name = type(fitted).__name__
-    if type(fitted) in _CRASHES:
-        raise NotFoldable(
-            f"{name} can't be exported: onnxruntime has no sound operators for it; {_CRASHES[type(fitted)]}"
-        )
+    kind = type(fitted)
+    instead = _INSTEAD.get(kind, _OF_STEPS if gives == "transform" else _OF_MODELS)
+    if kind in _REASONS:
+        raise NotFoldable(f"{_named(fitted)} can't be exported: {_REASONS[kind]}; {instead}")
     reasons = []
-    for kind, dtype in ((DOUBLE, np.float64), (TensorProto.FLOAT, np.float32)):
+    for element, dtype in ((DOUBLE, np.float64), (TensorProto.FLOAT, np.float32)):
         try:
-            part = _converted(fitted, X.shape[1], kind, gives)
-            found = _session(part.model).run([part.output], {"X": X.astype(dtype)})[0]
+            part = _converted(fitted, X.shape[1], element, gives)
+            found = np.asarray(_session(part.model).run([part.output], {"X": X.astype(dtype)})[0])
         except Exception as error:  # converters and onnxruntime raise whatever they like
             reasons.append(_in_short(error))
             continue
@@ -90,16 +109,22 @@ def convert(fitted: Any, X: NDArray[np.float64], expected: NDArray[np.float64], 
             f"its conversion by skl2onnx differs by {np.nanmax(np.abs(found - expected)):.3g} on rows of the sample"
         )
     raise NotFoldable(
-        f"{name} can't be exported: {', and in float32 '.join(dict.fromkeys(reasons))}; give the model what it makes "
-        "as columns of the table, or take another in its place"
+        f"{_named(fitted)} can't be exported: {', and in float32 '.join(dict.fromkeys(reasons))}; {instead}"
     )
+
+
+def _named(fitted: Any) -> str:
+    function = getattr(fitted, "func", None)
+    inside = f"({getattr(function, '__name__', function)})" if function is not None else ""
+    return f"{type(fitted).__name__}{inside}"
 
 
 def _in_short(error: Exception) -> str:
     text = " ".join(str(error).split())
     if text.startswith(("Unable to find a shape calculator", "Unable to find a converter")):
         return "skl2onnx has no converter for it"
-    return f"its conversion by skl2onnx fails: {text[:200]}"
+    own = text.partition(" You may raise an issue")[0].partition(" Please raise an issue")[0]
+    return f"its conversion by skl2onnx fails: {own[:200].rstrip('. ')}"
 
 
 def _converted(fitted: Any, n_columns: int, kind: int, gives: Gives) -> Part:

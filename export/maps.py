@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PPoly
 from scipy.special import expit
+from sklearn.decomposition import FastICA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.preprocessing import (
@@ -19,11 +22,13 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
     PowerTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
@@ -31,7 +36,7 @@ from sklearn.utils.validation import check_array
 
 from export.columns import quietly, widths
 from export.graph import DOUBLE, FLOAT, INT64, Graph
-from export.trees.prepared import Codes, Gaps, Whole, Zeros
+from export.trees.prepared import Chosen, Codes, Gaps, Whole, Zeros
 
 Places = NDArray[np.int64]
 
@@ -84,7 +89,7 @@ class _Map:
 
 
 def _standard(on: _Map, step: Any, x: str) -> str:
-    return _scaled(on, x, step.mean_, step.scale_)
+    return _scaled(on, x, step.mean_ if step.with_mean else None, step.scale_)
 
 
 def _robust(on: _Map, step: Any, x: str) -> str:
@@ -117,9 +122,13 @@ def _imputed(on: _Map, step: Any, x: str) -> str:
 
 
 def _flags(on: _Map, step: Any, x: str) -> str:
+    return _chosen(on, on.numbers(_is_gap(on, step, x)), _here(on, step.features_))
+
+
+def _here(on: _Map, columns: Places) -> Places:
+    """Tell where columns that a step takes are among those of numbers, as far as they are."""
     at = {place: i for i, place in enumerate(on.places.tolist())}
-    flagged = np.array([at[place] for place in step.features_.tolist() if place in at], dtype=np.int64)
-    return _chosen(on, on.numbers(_is_gap(on, step, x)), flagged)
+    return np.array([at[place] for place in columns.tolist() if place in at], dtype=np.int64)
 
 
 def _is_gap(on: _Map, step: Any, x: str) -> str:
@@ -223,6 +232,72 @@ def _products(on: _Map, step: Any, x: str) -> str:
     return product
 
 
+def _normalized(on: _Map, step: Any, x: str) -> str:
+    """Divide rows by their norms; scikit-learn takes one that is next to nothing for 1."""
+    axis = np.array([1])
+    match step.norm:
+        case "l1":
+            norm = on.add("ReduceSum", on.add("Abs", x), axis, keepdims=1)
+        case "l2":
+            norm = on.add("Sqrt", on.add("ReduceSumSquare", x, axis, keepdims=1))
+        case _:
+            norm = on.add("ReduceMax", on.add("Abs", x), axis, keepdims=1)
+    is_nothing = on.add("Less", norm, float(10 * np.finfo(np.float64).eps))
+    return on.add("Div", x, on.add("Where", is_nothing, 1.0, norm))
+
+
+def _unmixed(on: _Map, step: Any, x: str) -> str:
+    x = on.add("Sub", x, step.mean_) if step.whiten else x
+    return on.add("MatMul", x, step.components_.T)
+
+
+def _discriminated(on: _Map, step: Any, x: str) -> str:
+    x = on.add("Sub", x, step.xbar_) if step.solver == "svd" else x
+    return on.add("MatMul", x, step.scalings_[:, : step._max_components])
+
+
+def _splined(on: _Map, step: Any, x: str) -> str | None:
+    """Compute B-splines as what they are between two knots: polynomials, whose coefficients are looked up."""
+    if step.extrapolation == "periodic" or step.degree == 0 or getattr(step, "handle_missing", "error") != "error":
+        return None
+    tables = [_polynomials(step, step.bsplines_[place]) for place in on.places]
+    edges = np.array([table[0] for table in tables])
+    first = np.array([table[1] for table in tables])
+    coefficients = np.array([table[2] for table in tables])
+    if not step.include_bias:
+        coefficients = coefficients[..., :-1]
+    n_columns, n_pieces, n_powers, n_splines = coefficients.shape
+    reached = on.numbers(on.add("GreaterOrEqual", on.add("Unsqueeze", x, np.array([2])), edges))
+    piece = on.graph.cast(on.add("ReduceSum", reached, np.array([2]), keepdims=0), INT64, to=on.next())
+    at = on.add("Add", piece, n_pieces * np.arange(n_columns))
+    way = on.add("Unsqueeze", on.add("Sub", x, on.add("Gather", first.ravel(), at, axis=0)), np.array([2]))
+    table = coefficients.reshape(n_columns * n_pieces, n_powers, n_splines)
+    value = on.add("Gather", np.ascontiguousarray(table[:, 0]), at, axis=0)
+    for power in range(1, n_powers):
+        own = on.add("Gather", np.ascontiguousarray(table[:, power]), at, axis=0)
+        value = on.add("Add", on.add("Mul", value, way), own)
+    return on.add("Reshape", value, np.array([-1, n_columns * n_splines]))
+
+
+def _polynomials(step: Any, spline: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Give the knots of one column, where each piece is counted from, and its coefficients, the highest power first."""
+    degree, n_splines = step.degree, spline.c.shape[1]
+    knots = spline.t[degree:-degree]
+    each = [PPoly.from_spline((spline.t, own, degree)).c for own in spline.c.T]
+    pieces = np.stack(each, axis=-1)[:, degree:-degree]  # (power, piece, spline)
+    outer = np.zeros((2, degree + 1, n_splines))
+    if step.extrapolation in ("constant", "linear"):
+        for side, end in zip(outer, knots[[0, -1]], strict=True):
+            side[-1] = spline(end)
+            if step.extrapolation == "linear":
+                side[-2] = spline(end, nu=1)
+    else:
+        outer[0], outer[1] = pieces[:, 0], pieces[:, -1]
+    continues = step.extrapolation == "continue"
+    first = np.concatenate([knots[:1], knots[:-1], knots[-2:-1] if continues else knots[-1:]])
+    return knots, first, np.concatenate([outer[:1], pieces.transpose(1, 0, 2), outer[1:]])
+
+
 def _gaps(on: _Map, step: Gaps, x: str) -> str:
     is_low, is_high = on.add("GreaterOrEqual", x, step.low), on.add("LessOrEqual", x, step.high)
     is_gap = on.add("And", is_low, is_high)
@@ -249,10 +324,20 @@ def _function(on: _Map, step: Any, x: str) -> str | None:
         name, *arguments = asked
         kind = np.dtype(arguments[0]) if name == "astype" and arguments else None
         return x if kind == np.float64 else _short(on, x) if kind == np.float32 else None
+    if function is np.clip:
+        limits = dict(step.kw_args or {})
+        low, high = (limits.pop(f"a_{end}", limits.pop(end, None)) for end in ("min", "max"))
+        is_plain = not limits and all(end is None or np.ndim(end) == 0 for end in (low, high))
+        return _clipped(on, x, low, high) if is_plain else None
     try:
         return _FUNCTIONS[function](on, x) if not step.kw_args else None
     except (KeyError, TypeError):
         return None
+
+
+def _clipped(on: _Map, x: str, low: float | None, high: float | None) -> str:
+    x = x if low is None else on.add("Max", x, float(low))
+    return x if high is None else on.add("Min", x, float(high))
 
 
 def _same(on: _Map, x: str) -> str:
@@ -284,6 +369,8 @@ _FUNCTIONS: dict[Any, Callable[[_Map, str], str]] = {
     **dict.fromkeys([np.abs, np.fabs], _node("Abs")),
     **dict.fromkeys([np.rint, np.round], _node("Round")),
     np.square: lambda on, x: on.add("Mul", x, x),
+    np.exp2: lambda on, x: on.add("Pow", 2.0, x),
+    np.nan_to_num: lambda on, x: on.add("Where", on.add("IsNaN", x), 0.0, x),
     np.log1p: lambda on, x: on.add("Log", on.add("Add", x, 1.0)),
     np.log2: lambda on, x: on.add("Div", on.add("Log", x), float(np.log(2))),
     np.log10: lambda on, x: on.add("Div", on.add("Log", x), float(np.log(10))),
@@ -302,6 +389,11 @@ _WRITERS: tuple[tuple[Any, Callable[[_Map, Any, str], str | None]], ...] = (
     (KBinsDiscretizer, _binned),
     ((OneHotEncoder, OrdinalEncoder, TargetEncoder), _encoded),
     (PolynomialFeatures, _products),
+    (Normalizer, _normalized),
+    (SplineTransformer, _splined),
+    (FastICA, _unmixed),
+    (LinearDiscriminantAnalysis, _discriminated),
+    (Chosen, lambda on, step, x: _chosen(on, x, _here(on, step.columns))),
     (Gaps, _gaps),
     (Whole, _whole),
     (Zeros, _zeros),

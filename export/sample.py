@@ -1,6 +1,7 @@
 """Read a sample table: the rows that a model is shown with, as it takes them."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
         Naming a column that is missing, or saying what the model can't take.
     """
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_texts(source), str))
+        table = pd.read_csv(path, dtype=dict.fromkeys(_texts(source, target), str))
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise CardError(f"{path} can't be read as a CSV table: {error}") from error
     if target is not None and target not in table:
@@ -85,8 +86,9 @@ def _data(path: Path, digest: str, n_rows: int, share: float | None) -> Data:
     return Data(path.name, digest, n_rows, n_rows, 0, synthetic=False, positive_rate=share)
 
 
-def _texts(source: Source) -> list[str]:
-    return [name for name, known in source.categories.items() if any(isinstance(value, str) for value in known)]
+def _texts(source: Source, target: str | None) -> list[str]:
+    known = source.categories | ({target: source.classes} if target is not None else {})
+    return [name for name, values in known.items() if any(isinstance(value, str) for value in values)]
 
 
 def _with_none(X: pd.DataFrame, source: Source) -> pd.DataFrame:
@@ -97,16 +99,30 @@ def _with_none(X: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 
 def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Give texts the type that the model takes: text, or pandas' categories."""
-    is_text = [name for name in X if not pd.api.types.is_numeric_dtype(X[name].dtype)]
+    """Give columns the types that the model takes, of which a CSV file says little."""
     reasons = []
     # Categories are those of all rows, whichever are tried.
-    for typed in (X, X.astype(dict.fromkeys(is_text, "category"))):
+    for typed in _typed(source, X):
         head = typed.head(20)
         try:
             source.scores(head if source.names is not None else head.to_numpy())
+        except CardError:
+            raise
         except Exception as error:  # whatever a model raises for what it can't take
             reasons.append(f"{type(error).__name__}: {error}".partition("\n")[0])
         else:
             return typed
     raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
+
+
+def _typed(source: Source, X: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Read a table in one way after the other; the first that the model takes is meant."""
+    is_text = [name for name in X if not pd.api.types.is_numeric_dtype(X[name].dtype)]
+    X = X.astype(dict.fromkeys(X.columns[source.category_columns], "category"))
+    yield X
+    yield X.astype(dict.fromkeys(is_text, "category"))
+    # True, False and gaps
+    is_boolean = [name for name in is_text if X[name].dropna().map(type).eq(bool).all()]
+    yield X.astype(dict.fromkeys(is_boolean, "boolean"))
+    for gap in (None, ""):  # what imputers of texts may have been told to look for
+        yield X.assign(**{name: X[name].astype(object).where(X[name].notna(), gap) for name in is_text})

@@ -13,17 +13,24 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.calibration import _CalibratedClassifier
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
 from export.columns import positions
 from export.table import Table
-from export.trees.expression import Model
+from export.trees.expression import Model, members
+from export.trees.prepared import Codes
 from export.trees.read import read
 from lambda_fn.card import Card, CardError, Task, missing_as_nan
 
 # Rows that a model is asked for at once: a support vector machine holds its kernel for each.
 _CHUNK = 10_000
+# Their values order rows; scikit-learn has no name for the kind.
+_RANKERS = ("XGBRanker", "LGBMRanker")
 
 
 class Source:
@@ -50,24 +57,37 @@ class Source:
 
     def __init__(self, fitted: Any) -> None:
         self.fitted = fitted
+        if _has_several_targets(fitted):
+            raise CardError(self._several_targets("several classes"))
         self.classes = _plain(getattr(fitted, "classes_", ()))
         self.names = _names(fitted)
         if self.classes:
             predicts = hasattr(fitted, "predict_proba")
         else:
-            predicts = hasattr(fitted, "__sklearn_tags__") and is_regressor(fitted)
+            predicts = hasattr(fitted, "__sklearn_tags__") and (is_regressor(fitted) or self.kind in _RANKERS)
         if not predicts or not hasattr(fitted, "n_features_in_"):
-            without = (
-                f"the {self.kind} has no predict_proba: CalibratedClassifierCV(FrozenEstimator(model)).fit(X, y) gives "
-                "it probabilities, and can be exported; "
-                if self.classes
-                else ""
-            )
-            raise CardError(
-                f"{without}a {type(fitted).__name__} is no fitted classifier with predict_proba, and no fitted "
-                "regressor (alone, or as the last step of a Pipeline)"
-            )
+            raise CardError(self._why_not())
+        if len(self.classes) == 1:
+            raise CardError(f"the {self.kind} knows no class but {self.classes[0]!r}: fit it on rows of two or more")
         self.task: Task = "regression" if not self.classes else "binary" if len(self.classes) == 2 else "multiclass"
+
+    def _why_not(self) -> str:
+        """Say why a model is none that can be exported, and what could be done."""
+        allowed = "what can be exported are classifiers with predict_proba and regressors of one target"
+        if self.classes and isinstance(self.fitted, VotingClassifier):
+            return "the VotingClassifier with voting='hard' has no predict_proba; voting='soft' can be exported"
+        if self.classes:
+            return (
+                f"the {self.kind} has no predict_proba: CalibratedClassifierCV(FrozenEstimator(model)).fit(X, y) gives "
+                "it probabilities, and can be exported"
+            )
+        if isinstance(self.fitted, BaseSearchCV) and hasattr(self.fitted, "cv_results_"):
+            return f"the {self.kind} holds no model: fit it with refit=True"
+        if not hasattr(self.fitted, "predict") and not hasattr(self.fitted, "transform"):
+            return f"a {self.kind} is no model; {allowed}, alone or as the last step of a Pipeline"
+        if not _is_fitted(self.fitted):
+            return f"the {self.kind} is not fitted: call fit before it is saved"
+        return f"the {self.kind} gives neither probabilities nor values of a target; {allowed}"
 
     @property
     def n_features(self) -> int:
@@ -79,8 +99,9 @@ class Source:
     @cached_property
     def categories(self) -> dict[str, list[Any]]:
         """The values that its encoders know of columns, by name: a CSV file can't say of 06 whether it is a text."""
-        found = dict(_categories(self.fitted, self.names or []))
+        found: dict[str, list[Any]] = {}
         for part in _parts(self.fitted):
+            found |= dict(_categories(part, getattr(part, "feature_names_in_", ())))
             if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_"):  # fitted
                 named = [str(name) for name in getattr(part, "feature_names_in_", range(part.n_features_in_))]
                 for _, inner, selected in part.transformers_:
@@ -88,6 +109,12 @@ class Source:
                     for inside in _parts(inner):
                         found |= dict(_categories(inside, own))
         return found
+
+    @cached_property
+    def category_columns(self) -> list[int]:
+        """Places of the columns that boosters were fitted on as pandas' categories: a CSV file can't say it of 1, 2."""
+        first = [member.steps[0] for member in members(self.model.expression) if member.steps]
+        return sorted({place for step in first if isinstance(step, Codes) for place in step.columns})
 
     def own(self, names: Sequence[str]) -> list[str]:
         """Name its columns as a table does; one that the table lacks has the model's own name for it.
@@ -115,11 +142,19 @@ class Source:
 
         def ask(part: Any) -> NDArray[np.float64]:
             if not self.classes:
-                return np.asarray(self.fitted.predict(part), np.float64).reshape(len(part))
+                return self._of_one_target(np.asarray(self.fitted.predict(part), np.float64), len(part))
             found = np.asarray(self.fitted.predict_proba(part), np.float64)
             return found[:, 1] if self.task == "binary" else found
 
         return self._in_parts(ask, frame)
+
+    def _of_one_target(self, found: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+        if found.size != n_rows:
+            raise CardError(self._several_targets(f"{found.size // n_rows} numbers"))
+        return found.reshape(n_rows)
+
+    def _several_targets(self, what: str) -> str:
+        return f"the {self.kind} predicts {what} for each row, and a file gives one: fit and export a model for each"
 
     def labels(self, frame: Any) -> NDArray[np.int64]:
         """Ask the model's own ``predict``, shape (n,): labels are places among its classes."""
@@ -187,6 +222,19 @@ class Subject:
             return self.source.labels(self.table.frame(X))
         reached = scores >= decision.threshold if decision.rule == "at_least" else scores > decision.threshold
         return reached.astype(np.int64)
+
+
+def _has_several_targets(fitted: Any) -> bool:
+    of_each = getattr(fitted, "classes_", ())
+    return getattr(fitted, "multilabel_", False) or any(isinstance(one, (list, np.ndarray)) for one in of_each)
+
+
+def _is_fitted(model: Any) -> bool:
+    try:
+        check_is_fitted(model)
+    except (NotFittedError, TypeError):
+        return False
+    return True
 
 
 def _categories(part: Any, names: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
@@ -97,8 +98,12 @@ class Steps:
         run = lambda frame: step.transform(before(frame))  # noqa: E731
         if isinstance(step, ColumnTransformer):
             return replace(self._joined(self._parts(step, grid)), run=run)
-        if isinstance(step, FeatureUnion) and not step.transformer_weights:
-            parts = [self._through(part, grid) for _, part in step.transformer_list if part != "drop"]
+        if isinstance(step, FeatureUnion):
+            parts = [
+                self._weighted(step, name, self._through(part, grid))
+                for name, part in step.transformer_list
+                if part != "drop"
+            ]
             return replace(self._joined(parts), run=run)
         try:
             origin = _origin(step, len(grid.raw))
@@ -116,7 +121,7 @@ class Steps:
 
     def _parts(self, step: ColumnTransformer, grid: _Grid) -> list[_Grid]:
         parts = []
-        for _, inner, selected in step.transformers_:
+        for name, inner, selected in step.transformers_:
             places = positions(step, selected)
             if (isinstance(inner, str) and inner == "drop") or not len(places):
                 continue
@@ -124,8 +129,19 @@ class Steps:
             chosen = at[places[grid.is_number[places]]]
             block = self._gather(grid.block, chosen, int(grid.is_number.sum()))
             selected_run = _selected(grid.run, places)
-            parts.append(self._through(inner, _Grid(selected_run, grid.raw[places], grid.is_number[places], block)))
+            part = self._through(inner, _Grid(selected_run, grid.raw[places], grid.is_number[places], block))
+            parts.append(self._weighted(step, name, part))
         return parts
+
+    def _weighted(self, step: Any, name: str, part: _Grid) -> _Grid:
+        """Multiply a part's numbers by its weight; what is looked up is asked behind all of the step."""
+        weight = (step.transformer_weights or {}).get(name)
+        if weight is None or not part.is_number.any():
+            return part
+        to = self._name("weighted")
+        return replace(
+            part, block=self._graph.add("Mul", part.block, self._graph.constant(f"{to}_by", float(weight)), to=to)
+        )
 
     def _joined(self, parts: Sequence[_Grid]) -> _Grid:
         blocks = [part.block for part in parts if part.is_number.any()]
@@ -139,15 +155,16 @@ class Steps:
 
     def _mixed(self, step: Any, grid: _Grid, run: Callable[[Any], Any]) -> _Grid:
         """Write a step that mixes columns, or of which nothing is known."""
-        x = self._whole(grid)
         frame = self._table.frame(self._sample)
-        expected = numbers(quietly(run, frame))
+        given, made = quietly(grid.run, frame), quietly(run, frame)
+        if _are_same(given, made):  # it makes a table dense, say, or gives it other names
+            return replace(grid, run=run)
+        expected = numbers(made)
         n = expected.shape[1]
         x, name = self._whole(grid), self._name(type(step).__name__)
         block = maps.write(self._graph, step, x, np.arange(len(grid.raw)), name)
         if block is not None:
             return _Grid(run, np.full(n, -1), np.ones(n, bool), block)
-        given = quietly(grid.run, frame)
         part = fallback.convert(step, numbers(given), expected, "transform")
         block = fallback.inline(self._graph, part, x, name)
         return _Grid(run, np.full(n, -1), np.ones(n, bool), block)
@@ -215,6 +232,12 @@ class Steps:
 
 def _is_number(feature: Feature) -> bool:
     return feature.kind not in ("category", "boolean")
+
+
+def _are_same(*tables: Any) -> bool:
+    """Tell whether two tables hold the same values."""
+    one, other = (pd.DataFrame(table.toarray() if issparse(table) else np.asarray(table)) for table in tables)
+    return one.shape == other.shape and bool((one.eq(other) | (one.isna() & other.isna())).all(axis=None))
 
 
 def _selected(run: Callable[[Any], Any], places: NDArray[np.int64]) -> Callable[[Any], Any]:

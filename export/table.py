@@ -37,21 +37,13 @@ class Table:
         self._values = [_values_of(frame.iloc[:, place], feature) for place, feature in enumerate(self.features)]
         self._is_plain = np.array([_is_plain(*pair) for pair in zip(self._values, self._types, strict=True)], bool)
 
-    @property
-    def has_two_gaps(self) -> NDArray[np.bool_]:
-        """Tell which columns may hold a gap as None or as NaN: those of objects."""
-        return np.array([dtype.kind == "O" for dtype in self._types], bool)
-
-    def frame(self, X: NDArray[np.float64], other_gap: bool = False) -> Any:
+    def frame(self, X: NDArray[np.float64]) -> Any:
         """Turn tensor rows into the model's input.
 
         Parameters
         ----------
         X : ndarray of float64, shape (n, n_features)
             A category is its place in the card's list, -1 an unknown one; a gap is NaN.
-        other_gap : bool
-            Write gaps in columns of objects as NaN where the sample has None, and the other way round: scikit-learn
-            tells them apart.
 
         Returns
         -------
@@ -61,7 +53,7 @@ class Table:
         if self._is_plain.all():
             return pd.DataFrame(X.copy(), columns=self._names) if self._is_frame else X.copy()
         index = pd.RangeIndex(len(X))
-        columns = [self._column(place, X[:, place], other_gap) for place in range(len(self.features))]
+        columns = [self._column(place, X[:, place]) for place in range(len(self.features))]
         if self._is_frame:
             # Of one index, which pandas need not compare. Arrays in the place of series would lose None.
             frame = pd.DataFrame({place: column.set_axis(index) for place, column in enumerate(columns)}, index=index)
@@ -70,9 +62,9 @@ class Table:
         dtype = self._dtype if self._dtype is not None and self._dtype.kind == "O" else np.float64
         return np.column_stack([column.to_numpy(dtype) for column in columns])
 
-    def _column(self, place: int, codes: NDArray[np.float64], other_gap: bool) -> pd.Series:
+    def _column(self, place: int, codes: NDArray[np.float64]) -> pd.Series:
         dtype, values = self._types[place], self._values[place]
-        gap = (np.nan if self._gaps[place] is None else None) if other_gap else self._gaps[place]
+        gap = self._gaps[place]
         if values is None:
             return self._numbers(codes, dtype, gap)
         is_gap = np.isnan(codes)
@@ -85,7 +77,7 @@ class Table:
             known = list(dtype.categories)
             extra = [value for value in [*values, UNKNOWN] if value not in known and (objects == value).any()]
             return pd.Series(pd.Categorical(objects, categories=[*known, *extra], ordered=bool(dtype.ordered)))
-        if dtype.kind == "b" and is_gap.any():
+        if isinstance(dtype, np.dtype) and dtype.kind == "b" and is_gap.any():
             return pd.Series(objects, dtype=object)
         return pd.Series(objects, dtype=dtype if not (dtype.kind in "biuf" and (codes < 0).any()) else object)
 

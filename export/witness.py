@@ -130,6 +130,13 @@ def compare(
     expected, found = _ask(subject, X, what), served.scores(X)
     labels = subject.labels(X, expected)
     label = served.run(X, "label")[0] if subject.card.decision else labels
+    if (no_number := ~np.isfinite(expected.reshape(len(X), -1)).all(axis=1)).any():
+        row = int(np.argmax(no_number))
+        raise ProofError(
+            f"the model itself gives {_text(expected[row])} for {int(no_number.sum())} of {len(X)} rows of the {what} "
+            f"that the card allows: {_row(subject, X[row])}; scaled columns, or narrower limits in the card, keep "
+            "such rows out"
+        )
     difference = np.abs(found - expected).reshape(len(X), -1).max(axis=1, initial=0.0)
     wrong_label = label != labels
     tolerance *= max(1.0, float(np.abs(expected).max(initial=0.0)))

@@ -11,11 +11,15 @@ FAULTS = ("missing file", "directory", "empty file")
 # Of each command, arguments that take {bad} in place of a file or folder that it reads, and {out} to write to.
 READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--build", "{bad}")],
+    "benchmarks.big_export": [],
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
     "benchmarks.docs": [("{bad}",)],
     "benchmarks.grid_search": [],
+    "benchmarks.growth": [("--build", "{bad}", "--out", "{out}")],
+    "benchmarks.load": [("--build", "{bad}")],
     "benchmarks.models": [("--build", "{bad}")],
     "benchmarks.peers": [("--build", "{bad}", "--out", "{out}")],
+    "benchmarks.soak": [("--code", "{bad}")],
     "export": [
         ("{bad}", "--out", "{out}"),
         ("{bad}", "--sample", "{bad}", "--target", "y", "--out", "{out}"),
@@ -40,9 +44,13 @@ READS: dict[str, list[tuple[str, ...]]] = {
 # Options that are refused before anything is read or written.
 REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--turns", "0")],
+    "benchmarks.big_export": [("--trees", "0")],
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
+    "benchmarks.growth": [("--turns", "0")],
+    "benchmarks.load": [("--requests", "0"), ("--processes", "9")],
     "benchmarks.peers": [("--starts", "0"), ("--models", "oracle"), ("--rivals", "oracle")],
+    "benchmarks.soak": [("--events", "0")],
     "export": [("model.joblib", "--out", "{out}", "--threshold", "much")],
     "infra.audit": [(), ("nowhere.txt",)],
     "infra.drift": [("--model", "a", "--data", "b", "--limit", "0"), ("--model", "a", "--data", "b", "--limit", "nan")],
@@ -91,12 +99,15 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+# Run by the others, among the packages of a function.
+SCRIPTS = {"benchmarks.growth.ask", "benchmarks.handler", "benchmarks.soak.run"}
+
+
 def test_these_are_all_commands():
-    # handler is run by the others, among the packages of a function.
-    assert {*READS} == {*commands()} - {"benchmarks.handler"}
+    assert {*READS} == {*commands()} - SCRIPTS
 
 
-@pytest.mark.parametrize("command", [*READS, "benchmarks.handler"])
+@pytest.mark.parametrize("command", [*READS, *sorted(SCRIPTS)])
 def test_main_takes_arguments_or_the_command_lines(command):
     path = ROOT / command.replace(".", "/")
     source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()

@@ -17,13 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.docs import cost, models, peers, readme, results, runbook
+from benchmarks.docs import cost, growth, models, peers, readme, results, runbook
 
 FOLDER = Path("docs/figures")
 # Each document with a module of its own, whose functions are its parts.
 PAGES: dict[str, ModuleType] = {
     "README.md": readme,
     "docs/cost.md": cost,
+    "docs/growth.md": growth,
     "docs/models.md": models,
     "docs/peers.md": peers,
     "docs/results.md": results,

@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--events", type=whole_number(10, 100_000_000), default=300_000, help="(%(default)s)")
     options = parser.parse_args(arguments)
     with parser.one_line_errors():
+        if not (options.code / "lambda_fn").is_dir():
+            raise ValueError(f"no package {options.code}: make package makes it")
         told = soak(options.code, options.events)
         for name, (count, seconds) in told["kinds"].items():
             print(f"{name:40} {count:9,} events {seconds / count * 1e3:9.3f} ms each")

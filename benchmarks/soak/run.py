@@ -11,7 +11,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,8 +67,9 @@ def state() -> dict[str, int]:
     return {"bytes": int(kilobytes) * 1024, "descriptors": descriptors}
 
 
-def main() -> None:
-    known_path, events, out = sys.argv[1:]
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Send the events to the doors of the package that this process's variables name, and tell what was seen."""
+    known_path, events, out = sys.argv[1:] if arguments is None else arguments
     open_doors = doors()
     from lambda_fn.model import Model
 

@@ -32,10 +32,15 @@ class Link(StrEnum):
     SQUARE = "x ** 2"
     LOGISTIC = "1 / (1 + exp(-x))"
     LOGISTIC_PAIR = "1 - p and p, where p = 1 / (1 + exp(-x)), of one output for two classes"
-    LOGISTIC_SHARES = "p / sum of p, where p = 1 / (1 + exp(-x)): one class against all others"
+    LOGISTIC_SHARES = (
+        "p / sum of p, where p = 1 / (1 + exp(-x)): one class against all others; equal ones where all are 0"
+    )
+    SHARES = "x / sum of x; where all are 0 they stay so"
     SOFTMAX = "exp(x) / sum of exp(x)"
     LOG1P_EXP = "log(1 + exp(x))"
     SIGNED_SQUARE = "sign(x) * x ** 2"
+    CLIPPED_PAIR = "1 - p and p, where p = (x + 1) / 2, of x between -1 and 1"
+    CLIPPED_SHARES = "p / sum of p, where p = (x + 1) / 2, of x between -1 and 1; equal ones where all are 0"
     POSITIVE_PAIR = "1 - p and p, where p = 1 if x > 0, else 0"
 
 
@@ -226,7 +231,10 @@ def linked(link: Link, x: NDArray[Any]) -> NDArray[Any]:
         case Link.LOGISTIC_PAIR:
             return np.hstack([1 - expit(x), expit(x)])
         case Link.LOGISTIC_SHARES:
-            return np.asarray(expit(x) / expit(x).sum(axis=1, keepdims=True))
+            return _shares(expit(x))
+        case Link.SHARES:
+            total = x.sum(axis=1, keepdims=True)
+            return np.asarray(x / np.where(total == 0, 1, total))
         case Link.SOFTMAX:
             shares = np.exp(x - x.max(axis=1, keepdims=True))
             return np.asarray(shares / shares.sum(axis=1, keepdims=True))
@@ -234,5 +242,15 @@ def linked(link: Link, x: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(np.log1p(np.exp(x)))
         case Link.SIGNED_SQUARE:
             return np.asarray(np.sign(x) * x**2)
+        case Link.CLIPPED_PAIR:
+            second = (x.clip(-1, 1) + 1) / 2
+            return np.hstack([1 - second, second])
+        case Link.CLIPPED_SHARES:
+            return _shares((x.clip(-1, 1) + 1) / 2)
         case Link.POSITIVE_PAIR:
             return np.hstack([x <= 0, x > 0]).astype(x.dtype)
+
+
+def _shares(part: NDArray[Any]) -> NDArray[Any]:
+    part = np.where(part.sum(axis=1, keepdims=True) == 0, 1, part)
+    return np.asarray(part / part.sum(axis=1, keepdims=True))

@@ -59,7 +59,7 @@ def read(model: Any) -> Reading:
         link=link,
         steepness=steepness,
     )
-    return Reading(ensemble, Decision("largest") if is_of_classes else None, _steps(trees, nodes, booster))
+    return Reading(ensemble, Decision("largest") if is_of_classes else None, _steps(header, trees, nodes, booster))
 
 
 def _parts(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -122,9 +122,22 @@ def _sets(tree: dict[str, str], threshold: NDArray[np.float64], is_set: NDArray[
     return sets
 
 
-def _steps(trees: list[dict[str, str]], nodes: list[Nodes], booster: Any) -> tuple[Any, ...]:
+def _of_categories(header: dict[str, str], n_lists: int) -> tuple[int, ...]:
+    """Find the columns of pandas' categories; what is said of a constant column doesn't tell whether it is one."""
+    told = header["feature_infos"].split()
+    listed = [place for place, text in enumerate(told) if not text.startswith("[") and text != "none"]
+    constant = [place for place, text in enumerate(told) if text == "none"]
+    for columns in (listed, sorted([*listed, *constant])):
+        if len(columns) == n_lists:
+            return tuple(columns)
+    return ()
+
+
+def _steps(header: dict[str, str], trees: list[dict[str, str]], nodes: list[Nodes], booster: Any) -> tuple[Any, ...]:
     """Say what LightGBM does to its input: categories by name to codes, codes to whole numbers, 0 for a gap."""
-    steps: list[Any] = [Codes(booster.pandas_categorical or (), refuses_unknown=False), Zeros(_ZERO)]
+    lists = booster.pandas_categorical or ()
+    codes = Codes(lists, refuses_unknown=False, columns=_of_categories(header, len(lists)))
+    steps: list[Any] = [codes, Zeros(_ZERO)]
     if by_code := {int(own.column[node]) for own in nodes for node in own.sets}:
         steps.append(Whole(tuple(sorted(by_code))))
     kinds: dict[int, set[int]] = {}

@@ -32,10 +32,13 @@ class Codes:
         One for each column of categories in the frame, in order.
     refuses_unknown : bool
         Whether the library refuses a value that is not in its list; else it is a gap.
+    columns : tuple of int
+        Their places in the frame, as far as the library says them.
     """
 
     categories: Sequence[Sequence[Any]]
     refuses_unknown: bool
+    columns: tuple[int, ...] = ()
 
     turns: tuple[float, ...] = ()
 
@@ -52,6 +55,17 @@ class Codes:
                 raise ValueError(f"the column {table.columns[place]!r} holds a category that the model does not know")
             table.isetitem(place, np.where(codes < 0, np.nan, codes))
         return as_numbers(table)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Some of the columns, as a bag's models are given them: an array."""
+
+    columns: NDArray[np.int64]
+
+    def transform(self, table: Any) -> NDArray[Any]:
+        """Choose columns."""
+        return np.asarray(table.iloc[:, self.columns] if isinstance(table, pd.DataFrame) else table[:, self.columns])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Read a fitted model: trees of any library, and what wraps and joins them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ from sklearn.linear_model import (
 from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVR, NuSVC
 
 from export.boosters import BoosterClassifier, BoosterRegressor
@@ -67,8 +69,10 @@ from export.trees.expression import (
     Other,
     Placed,
     Prepared,
+    prepared,
     raw_of,
 )
+from export.trees.prepared import Chosen
 
 _READERS = (forest, gradient, histogram, adaboost, xgboost, lightgbm, catboost)
 _LINEAR = (
@@ -108,6 +112,8 @@ def _link_of(fitted: Any) -> Link | None:
         return Link.LOGISTIC_PAIR if is_pair else Link.SOFTMAX
     if type(fitted) is SGDClassifier and fitted.loss == "log_loss":
         return Link.LOGISTIC_PAIR if is_pair else Link.LOGISTIC_SHARES
+    if type(fitted) is SGDClassifier and fitted.loss == "modified_huber":
+        return Link.CLIPPED_PAIR if is_pair else Link.CLIPPED_SHARES
     return None if hasattr(fitted, "predict_proba") else Link.IDENTITY
 
 
@@ -151,11 +157,19 @@ class _Walk:
                 return self._stacked(fitted)
             case BaggingClassifier() | BaggingRegressor():
                 return self._bagged(fitted)
+            case OneVsRestClassifier():
+                return self._one_vs_rest(fitted)
             case TransformedTargetRegressor():
                 return self._inverse_of_target(fitted)
         if all(hasattr(fitted, name) for name in ("estimator_", "slope_", "intercept_")):
             return self._on_log_odds(fitted)
-        raise NotFoldable(f"{type(fitted).__name__} is no model of trees that can be read")
+        name, library = type(fitted).__name__, type(fitted).__module__.partition(".")[0]
+        if library != "sklearn":
+            raise NotFoldable(
+                f"{name} is a model of {library}, which can't be read; those of scikit-learn, XGBoost, LightGBM and "
+                "CatBoost can be exported"
+            )
+        raise NotFoldable(f"{name} is no model of trees that can be read")
 
     def _linear(self, fitted: Any) -> Model:
         """Read a linear model: what stands before it gives columns, and the rest is a product and a link."""
@@ -177,7 +191,12 @@ class _Walk:
         if not is_classifier(fitted):
             return Model(other, None, None)
         # The probabilities of support vector machines are not what their labels come from.
-        is_machine = type(fitted) in (SVC, NuSVC) and len(fitted.classes_) == 2
+        is_machine = type(fitted) in (SVC, NuSVC)
+        if is_machine and len(fitted.classes_) > 2 and fitted.probability:
+            raise NotFoldable(
+                f"{type(fitted).__name__} votes for a label, and its probabilities of {len(fitted.classes_)} classes "
+                "may say another; a CalibratedClassifierCV around it, without probability=True, can be exported"
+            )
         rule = Decision("above", 0.0, "raw") if is_machine else Decision("largest")
         return Model(other, np.asarray(fitted.classes_), rule)
 
@@ -273,9 +292,10 @@ class _Walk:
 
     def _bagged(self, fitted: Any) -> Model:
         every = np.arange(fitted.n_features_in_)
-        if any(not np.array_equal(columns, every) for columns in fitted.estimators_features_):
-            raise NotFoldable(f"a {type(fitted).__name__} of {type(fitted.estimator_).__name__} on some columns each")
-        models = [self.model(part) for part in fitted.estimators_]
+        models = [
+            (self if np.array_equal(columns, every) else _Walk((*self._steps, Chosen(columns)))).model(part)
+            for part, columns in zip(fitted.estimators_, fitted.estimators_features_, strict=True)
+        ]
         if isinstance(fitted, BaggingRegressor):
             return Model(_mean([model.expression for model in models], np.ones(len(models))), None, None)
         n_classes = len(fitted.classes_)
@@ -287,12 +307,21 @@ class _Walk:
             parts.append(model.expression if is_whole else Placed(model.expression, places, n_classes))
         return Model(_mean(parts, np.ones(len(parts))), np.asarray(fitted.classes_), Decision("largest"))
 
+    def _one_vs_rest(self, fitted: Any) -> Model:
+        models = [self.model(part) for part in fitted.estimators_]
+        if fitted.multilabel_ or any(any(prepared(model.expression)) or model.classes is None for model in models):
+            raise NotFoldable("a OneVsRestClassifier of what is no model of trees")
+        classes = np.asarray(fitted.classes_)
+        if len(models) == 1:
+            return replace(models[0], classes=classes)
+        parts = tuple(Columns(model.expression, (1,)) for model in models)
+        shares = Linear(parts, np.eye(len(parts)), np.zeros(len(parts)), Link.SHARES)
+        return Model(shares, classes, Decision("largest", of="raw"))
+
     def _inverse_of_target(self, fitted: Any) -> Model:
         expression, transformer = self.model(fitted.regressor_).expression, fitted.transformer_
-        if type(transformer) is StandardScaler:
-            scale = np.ones(1) if transformer.scale_ is None else transformer.scale_
-            mean = np.zeros(1) if transformer.mean_ is None else transformer.mean_
-            return Model(Linear((expression,), scale[None, :], mean, Link.IDENTITY), None, None)
+        if (line := _line_back(transformer)) is not None:
+            return Model(Linear((expression,), line[0][:, None], line[1], Link.IDENTITY), None, None)
         if type(transformer) is FunctionTransformer:
             function = transformer.inverse_func
             if function is None:
@@ -302,8 +331,23 @@ class _Walk:
         name = getattr(getattr(transformer, "inverse_func", None), "__name__", type(transformer).__name__)
         raise NotFoldable(
             f"a TransformedTargetRegressor whose values come back through {name}; exp, expm1, square and "
-            "StandardScaler can be exported"
+            "the scalers can be exported"
         )
+
+
+def _line_back(scaler: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Give the factor and the offset by which a scaler's values come back; None for what is no scaler."""
+    match scaler:
+        case StandardScaler() | RobustScaler():
+            is_standard = isinstance(scaler, StandardScaler)
+            center = (scaler.mean_ if scaler.with_mean else None) if is_standard else scaler.center_
+            factor = np.ones(1) if scaler.scale_ is None else scaler.scale_
+            return factor, np.zeros(1) if center is None else center
+        case MaxAbsScaler():
+            return scaler.scale_, np.zeros(1)
+        case MinMaxScaler(clip=False):
+            return 1 / scaler.scale_, -scaler.min_ / scaler.scale_
+    return None
 
 
 def _mean(parts: Sequence[Expression], weights: NDArray[np.float64]) -> Expression:

@@ -20,6 +20,8 @@ _LINKS = {
     "reg:squaredlogerror": Link.IDENTITY,
     "reg:pseudohubererror": Link.IDENTITY,
     "reg:absoluteerror": Link.IDENTITY,
+    "reg:quantileerror": Link.IDENTITY,
+    "reg:expectileerror": Link.IDENTITY,
     "reg:logistic": Link.LOGISTIC,
     "reg:gamma": Link.EXP,
     "reg:tweedie": Link.EXP,
@@ -31,6 +33,8 @@ _LINKS = {
     "multi:softprob": Link.SOFTMAX,
     "multi:softmax": Link.SOFTMAX,
 }
+# Before, XGBoost took the places of letters for those of bytes when it cut a list of names.
+_CUTS_BYTES = (3, 4)
 _CLASSIFIERS = ("XGBClassifier", "XGBRFClassifier")
 
 
@@ -44,11 +48,15 @@ def read(model: Any) -> Reading:
     """Read a fitted model of XGBoost's scikit-learn interface, or a booster."""
     is_booster = type(model).__name__ == "Booster"
     booster = model if is_booster else model.get_booster()
-    learner = json.loads(booster.save_raw("json"))["learner"]
+    written = json.loads(booster.save_raw("json"))
+    learner = written["learner"]
     gradient_booster = learner["gradient_booster"]
     trees = gradient_booster.get("gbtree", gradient_booster)["model"]
     if "trees" not in trees:
-        raise NotFoldable(f"XGBoost's booster {gradient_booster['name']!r} has no trees")
+        raise NotFoldable(
+            f"XGBoost's booster {gradient_booster['name']!r} has no trees; 'gbtree' and 'dart', or a linear model of "
+            "scikit-learn, can be exported"
+        )
     objective = learner["objective"]["name"]
     if objective not in _LINKS:
         raise NotFoldable(
@@ -75,7 +83,8 @@ def read(model: Any) -> Reading:
         sums_in="float32",
         link=link,
     )
-    return Reading(ensemble, _decision(model, ensemble), _steps(trees, nodes, getattr(model, "missing", np.nan)))
+    steps = _steps(trees, nodes, getattr(model, "missing", np.nan), tuple(written["version"]))
+    return Reading(ensemble, _decision(model, ensemble), steps)
 
 
 def _decision(model: Any, ensemble: Ensemble) -> Decision | None:
@@ -122,22 +131,42 @@ def _nodes(tree: Mapping[str, Any], weight: np.float32) -> Nodes:
     )
 
 
-def _steps(trees: Mapping[str, Any], nodes: list[Nodes], missing: float) -> tuple[Any, ...]:
+def _steps(trees: Mapping[str, Any], nodes: list[Nodes], missing: float, version: tuple[int, ...]) -> tuple[Any, ...]:
     """Say what XGBoost does to its input: categories by name to codes, codes to whole numbers, a number for gaps."""
     steps: list[Any] = []
-    lists = [_categories(known) for known in trees["cats"]["enc"]] if trees.get("cats") else []
+    lists = [_categories(known, version) for known in trees["cats"]["enc"]] if trees.get("cats") else []
     if any(lists):
-        steps.append(Codes(tuple(tuple(known) for known in lists if known), refuses_unknown=True))
+        columns = tuple(place for place, known in enumerate(lists) if known)
+        steps.append(Codes(tuple(tuple(lists[place]) for place in columns), refuses_unknown=True, columns=columns))
     elif by_code := {int(own.column[node]) for own in nodes for node in own.sets}:
         steps.append(Whole(tuple(sorted(by_code))))
     if not np.isnan(missing):
-        steps.append(Gaps(missing, missing))
+        steps.append(Gaps(*_rounded_to(np.float32(missing))))
     return tuple(steps)
 
 
-def _categories(known: Mapping[str, Any]) -> list[Any]:
+def _rounded_to(value: np.float32) -> tuple[float, float]:
+    """Give the least and the greatest float64 that round to a float32, which is all that XGBoost sees of a number."""
+    ends = []
+    for side in (-np.inf, np.inf):
+        beside = np.nextafter(value, np.float32(side))
+        middle = (float(value) + float(beside)) / 2
+        ends.append(middle if np.float32(middle) == value else float(np.nextafter(middle, float(value))))
+    return ends[0], ends[1]
+
+
+def _categories(known: Mapping[str, Any], version: tuple[int, ...]) -> list[Any]:
     """Read a list of categories: whole numbers, or texts as bytes one after the other."""
     if "offsets" not in known:
         return list(known["values"])
     text, offsets = bytes(value % 256 for value in known["values"]), known["offsets"]
-    return [text[start:end].decode() for start, end in pairwise(offsets)]
+    try:
+        names = [text[start:end].decode() for start, end in pairwise(offsets)]
+    except UnicodeDecodeError:  # cut before, and written since
+        names = []
+    if len(offsets) > 1 and (not names or (version < _CUTS_BYTES and not text.isascii())):
+        raise NotFoldable(
+            "XGBoost before 3.4 cuts names of categories that are not ASCII, and mistakes one for another: fit the "
+            "model with 3.4 or later (on Python 3.12 or later), or behind an OrdinalEncoder"
+        )
+    return names

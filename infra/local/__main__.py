@@ -78,7 +78,7 @@ def _serve(options: argparse.Namespace) -> None:
         from infra.local.sam_api import serve  # aws-sam-cli is in an environment of its own
     except ModuleNotFoundError as error:
         raise OSError(f"{error}; make serve sets up .venv-sam, which holds it, and runs this there") from error
-    serve(options.code, options.port)
+    serve(options.code, options.port, options.processes)
 
 
 def _parser() -> Command:
@@ -102,6 +102,9 @@ def _parser() -> Command:
     invoke.set_defaults(run=_invoke)
     serve = commands.add_parser("serve", parents=[packed], help="serve the HTTP API, until Ctrl-C")
     serve.add_argument("--port", type=whole_number(1, 65_535), default=3000, help="(%(default)s)")
+    serve.add_argument(
+        "--processes", type=whole_number(1, 8), default=1, help="that take requests: one uses one core (%(default)s)"
+    )
     serve.set_defaults(run=_serve)
     return parser
 

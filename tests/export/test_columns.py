@@ -256,15 +256,6 @@ def test_categories_that_an_encoder_refuses_are_no_part_of_the_domain(frame, y):
     assert all(domain.listed is not None and domain.listed.min() == 0 for domain in asked.domains)
 
 
-def test_none_that_is_taken_otherwise_than_nan_is_told():
-    X = pd.DataFrame({"t": pd.Series(["a", "b", None] * 30, dtype=object)})
-    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), forest()).fit(X, np.arange(90) % 2)
-
-    _, asked = folded_as_fitted(model, X)
-
-    assert asked.two_gaps == (0,)
-
-
 class Own(TransformerMixin, BaseEstimator):
     def fit(self, X, y=None):
         self.fitted_ = True

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import xgboost
 
@@ -18,11 +19,22 @@ def without_figures(row):
     return [*cells[:3], *cells[5:]]
 
 
+def takes_unknown_categories():
+    """Tell whether XGBoost takes a category that it was not fitted with: not all releases for all Pythons do."""
+    table = pd.DataFrame({"x": pd.Categorical(["a", "b"] * 9)})
+    model = xgboost.XGBRegressor(n_estimators=1, enable_categorical=True, n_jobs=1).fit(table, [0.0, 1.0] * 9)
+    try:
+        model.predict(pd.DataFrame({"x": pd.Categorical(["c"])}))
+    except xgboost.core.XGBoostError:
+        return False
+    return True
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_model_is_served_as_it_scores_and_documented(case, tmp_path):
-    if case.name == "XGBoost of texts and gaps" and xgboost.__version__ < "3.4":
-        pytest.skip("XGBoost 3.2, the last for Python 3.11, refuses unknown categories that later ones take")
+    if case.name == "XGBoost of texts and gaps" and not takes_unknown_categories():
+        pytest.skip("this XGBoost refuses unknown categories; later ones take them")
     found = measured(case, tmp_path)
 
     assert found.difference <= found.allowed

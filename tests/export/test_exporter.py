@@ -9,9 +9,9 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, IsolationForest, RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -274,7 +274,15 @@ def test_other_processes_give_the_same_bytes(pipeline, card, rows, tmp_path):
 
 
 def test_model_that_is_no_classifier_or_regressor_is_refused():
-    with pytest.raises(CardError, match="a StandardScaler is no fitted classifier"):
+    with pytest.raises(CardError, match="the StandardScaler is not fitted: call fit"):
         Source(StandardScaler())
-    with pytest.raises(CardError, match="a LogisticRegression is no fitted classifier"):
+    with pytest.raises(CardError, match="the LogisticRegression is not fitted: call fit"):
         Source(LogisticRegression())
+    with pytest.raises(CardError, match="the IsolationForest gives neither probabilities nor values"):
+        Source(make_pipeline(StandardScaler(), IsolationForest(n_estimators=2)).fit([[0.0], [1.0]]))
+    with pytest.raises(CardError, match="the GridSearchCV holds no model: fit it with refit=True"):
+        Source(GridSearchCV(LogisticRegression(), {"C": [1]}, refit=False, cv=2).fit([[0], [1]] * 2, [0, 1] * 2))
+    with pytest.raises(CardError, match="knows no class but 0"):
+        Source(RandomForestClassifier(2).fit([[0.0], [1.0]], [0, 0]))
+    with pytest.raises(CardError, match="predicts several classes for each row"):
+        Source(RandomForestClassifier(2).fit([[0.0], [1.0]], [[0, 1], [1, 0]]))

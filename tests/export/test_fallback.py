@@ -4,14 +4,17 @@ import onnx
 import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, FastICA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
     BaggingClassifier,
+    GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -33,10 +36,12 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
     PowerTransformer,
+    QuantileTransformer,
     RobustScaler,
     SplineTransformer,
     StandardScaler,
@@ -200,6 +205,20 @@ NUMERIC_STEPS = {
     "numbers of bins": [SimpleImputer(), KBinsDiscretizer(3, encode="ordinal", strategy="uniform")],
     "truths": [SimpleImputer(), Binarizer(threshold=2.0)],
     "gaps": [FeatureUnion([("a", SimpleImputer()), ("b", MissingIndicator())]), StandardScaler()],
+    "not centred": [SimpleImputer(), StandardScaler(with_mean=False)],
+    "cut off": [SimpleImputer(), FunctionTransformer(np.clip, kw_args={"a_min": -1.0, "a_max": 4.0})],
+    "weighted": [
+        SimpleImputer(),
+        FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())], transformer_weights={"a": 2.0, "b": -0.5}),
+    ],
+    "shares of rows": [SimpleImputer(), Normalizer("l1")],
+    "rows of length 1": [SimpleImputer(), Normalizer()],
+    "parts of the largest": [SimpleImputer(), Normalizer("max")],
+    "splines": [SimpleImputer(), SplineTransformer(4)],
+    "splines that go on straight": [SimpleImputer(), SplineTransformer(3, degree=2, extrapolation="linear")],
+    "splines that go on": [SimpleImputer(), SplineTransformer(3, extrapolation="continue", include_bias=False)],
+    "sources": [SimpleImputer(), StandardScaler(), FastICA(2, random_state=0)],
+    "discriminants": [SimpleImputer(), StandardScaler(), LinearDiscriminantAnalysis()],
     "products": [SimpleImputer(), StandardScaler(), PolynomialFeatures(2)],
     "components": [SimpleImputer(), StandardScaler(), PCA(3)],
 }
@@ -309,15 +328,80 @@ def test_thresholds_of_lines_hold():
     [
         ([KNNImputer(), StandardScaler()], "KNNImputer can't be exported: .*SimpleImputer can be exported"),
         (
-            [SimpleImputer(), SplineTransformer()],
-            "SplineTransformer can't be exported: skl2onnx has no converter for it",
+            [SimpleImputer(), SplineTransformer(extrapolation="periodic")],
+            "SplineTransformer can't be exported: skl2onnx has no converter for it; give the model what it makes",
         ),
-        ([SimpleImputer(), StandardScaler(), FunctionTransformer(np.arctan)], "FunctionTransformer can't be exported"),
+        (
+            [SimpleImputer(), QuantileTransformer(n_quantiles=9, output_distribution="normal")],
+            "output_distribution='uniform' can be exported",
+        ),
+        (
+            [SimpleImputer(), StandardScaler(), FunctionTransformer(np.arctan)],
+            r"FunctionTransformer\(arctan\) can't be exported: what its function computes can't be read; numpy's own",
+        ),
     ],
 )
 def test_what_has_no_conversion_is_refused_by_name(steps, words):
     with pytest.raises(NotFoldable, match=words):
         exported(make_pipeline(prepared(*steps), LogisticRegression(max_iter=1_000)), "binary")
+
+
+def unchanged(table):
+    return table
+
+
+class Checked(TransformerMixin, BaseEstimator):
+    def fit(self, table, y=None):
+        self.n_features_in_, self.feature_names_in_ = table.shape[1], np.array(table.columns, dtype=object)
+        return self
+
+    def transform(self, table):
+        return table
+
+
+@pytest.mark.parametrize("step", [FunctionTransformer(unchanged), Checked()], ids=lambda step: type(step).__name__)
+def test_what_changes_nothing_is_left_out(step):
+    _, _, report = exported(make_pipeline(step, prepared(), GaussianNB()), "binary")
+
+    assert largest(report) <= 1e-12
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "modified_huber"])
+def test_labels_are_of_the_sums_where_shares_of_them_are_equal(loss):
+    fitted = make_pipeline(prepared(SimpleImputer()), SGDClassifier(loss=loss, random_state=0))
+
+    _, _, report = exported(fitted, "multiclass", made_up=1_000)
+
+    assert all(one["labels_differing"] == 0 for one in report["witnesses"].values())
+
+
+@pytest.mark.parametrize("ensemble", [True, False])
+def test_temperatures_are_of_the_sums_of_machines(ensemble):
+    machine = CalibratedClassifierCV(LinearSVC(), method="temperature", cv=2, ensemble=ensemble)
+
+    _, _, report = exported(make_pipeline(prepared(), machine), "binary")
+
+    assert largest(report) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (KNeighborsClassifier(weights="distance"), "weights='uniform' can be exported"),
+        (DummyClassifier(), "has no converter for it; trees, boosters, linear models"),
+        (GradientBoostingClassifier(init=LogisticRegression()), "which are no constant; leave init out$"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_models_that_have_no_conversion_are_refused_with_what_has_one(model, words):
+    with pytest.raises(NotFoldable, match=words):
+        exported(make_pipeline(prepared(), model), "binary", made_up=100)
+
+
+@pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
+def test_machine_whose_labels_are_not_its_probabilities_is_refused():
+    with pytest.raises(NotFoldable, match="CalibratedClassifierCV around it"):
+        exported(make_pipeline(prepared(), SVC(probability=True, random_state=0)), "multiclass")
 
 
 def test_classifier_without_probabilities_is_told_what_to_do():

@@ -78,6 +78,17 @@ def test_xgboosts_own_files_are_read(tmp_path, task, suffix):
     assert source.model.expression.ensemble.n_columns == 3
 
 
+def test_booster_of_xgboost_that_was_never_a_classifier_has_its_classes(tmp_path):
+    matrix = xgboost.DMatrix(X, np.arange(len(X)) % 3)
+    booster = xgboost.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, matrix, 2)
+    joblib.dump(booster, tmp_path / "m.joblib")
+
+    source = Source(load(tmp_path / "m.joblib"))
+
+    assert (source.task, source.classes) == ("multiclass", [0, 1, 2])
+    assert np.allclose(source.scores(X), booster.predict(matrix))
+
+
 @pytest.mark.parametrize("task", Y)
 def test_lightgbms_own_files_are_read(tmp_path, task):
     kind = lightgbm.LGBMRegressor if task == "regression" else lightgbm.LGBMClassifier

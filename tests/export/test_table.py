@@ -30,13 +30,6 @@ def test_texts_come_as_in_the_sample(column, null):
     assert frame["t"].dtype.kind == column.dtype.kind and type(frame["t"].dtype) is type(column.dtype)
 
 
-def test_the_other_kind_of_gap_can_be_asked_for():
-    table = Table([feature("t", "category", **TEXTS)], pd.DataFrame({"t": pd.Series(["a", None], dtype=object)}))
-
-    assert table.frame(X)["t"].tolist()[3] is None
-    assert table.frame(X, other_gap=True)["t"].tolist()[3] is not None
-
-
 def test_categories_may_stand_for_numbers():
     sample = pd.DataFrame({"k": pd.Categorical([3, 7, 3])})
     table = Table([feature("k", "category", categories=("3", "7"), allows_missing=True)], sample)

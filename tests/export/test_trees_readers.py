@@ -1,6 +1,8 @@
 """Each reader's ensemble scores rows as its library does, and decides as its `predict` does."""
 
+import json
 import re
+from types import SimpleNamespace
 
 import catboost
 import lightgbm
@@ -8,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -22,11 +25,14 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 from export.refusal import NotFoldable
 from export.trees.expression import labels, values
 from export.trees.read import read
+from export.trees.xgboost import read as read_xgboost
 from reasons_of import why_not
 
 # exp and log round differently from library to library; sums are equal to the last bit.
@@ -199,6 +205,16 @@ def test_xgboost_on_frames_with_categories(frame, to_onehot):
     assert_scored_as_by(model.fit(X, numbered(score, 2)), X)
 
 
+def test_names_that_xgboost_cut_are_refused_with_the_release_that_does_not():
+    frame = pd.DataFrame({"x": pd.Categorical(["Köln", "Bonn"] * 9)})
+    model = xgboost.XGBRegressor(n_estimators=1, enable_categorical=True, n_jobs=1).fit(frame, [0.0, 1.0] * 9)
+    written = json.loads(model.get_booster().save_raw("json")) | {"version": [3, 2, 0]}
+    old = SimpleNamespace(save_raw=lambda kind: json.dumps(written))
+
+    with pytest.raises(NotFoldable, match=r"3\.4 or later"):
+        read_xgboost(SimpleNamespace(get_booster=lambda: old))
+
+
 def test_xgboost_stops_where_early_stopping_did(gaps):
     X, score = gaps
     y = numbered(score, 2)
@@ -211,12 +227,58 @@ def test_xgboost_stops_where_early_stopping_did(gaps):
 
 @pytest.mark.parametrize(
     "objective",
-    ["reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:gamma", "reg:tweedie", "count:poisson"],
+    [
+        *("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror", "reg:expectileerror"),
+        *("reg:gamma", "reg:tweedie", "count:poisson"),
+    ],
 )
 def test_regressors_of_xgboost(gaps, objective):
     X, score = gaps
 
-    assert_scored_as_by(xgboost.XGBRegressor(**MANY, objective=objective, n_jobs=1).fit(X, np.exp(score / 4)), X)
+    alphas = {"quantile_alpha": 0.9} if "quantile" in objective else {}
+    alphas |= {"expectile_alpha": 0.9} if "expectile" in objective else {}
+
+    model = xgboost.XGBRegressor(**MANY, **alphas, objective=objective, n_jobs=1)
+    assert_scored_as_by(model.fit(X, np.exp(score / 4)), X)
+
+
+@pytest.mark.parametrize("missing", [-1.0, 0.0, 0.1])
+def test_xgboost_takes_for_gaps_what_float32_rounds_to_them(gaps, missing):
+    X, score = gaps
+    X = X.copy()
+    X[::3, 0] = missing
+    model = xgboost.XGBRegressor(**MANY, missing=missing, n_jobs=1).fit(X, score)
+    own = float(np.float32(missing))
+    ulp = float(np.spacing(np.float32(missing)))
+
+    near = np.repeat(X[1:2], 9, axis=0)
+    near[:, 0] = own + ulp * np.array([-1.0, -0.75, -0.5 - 1e-9, -0.5, -1e-9, 0.0, 0.5, 0.5 + 1e-9, 1.0])
+    assert_scored_as_by(model, near)
+
+
+@pytest.mark.parametrize("one_against_all", [RandomForestClassifier, GradientBoostingClassifier])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_one_class_against_all_others(table, one_against_all, n_classes):
+    X, score = table
+    y = np.array(["x", "y", "z"])[numbered(score, n_classes)]
+
+    assert_scored_as_by(OneVsRestClassifier(one_against_all(n_estimators=3, random_state=0)).fit(X, y), X)
+
+
+def test_bags_of_models_on_some_columns_each(table):
+    X, score = table
+    boosted = GradientBoostingRegressor(n_estimators=3, random_state=0)
+    bag = BaggingRegressor(boosted, 3, max_features=0.5, bootstrap_features=True, random_state=0)
+
+    assert_scored_as_by(bag.fit(X, score), X)
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), RobustScaler(), MinMaxScaler((1, 3)), MaxAbsScaler()])
+def test_values_come_back_through_scalers(table, scaler):
+    X, score = table
+    forest = RandomForestRegressor(3, random_state=0)
+
+    assert_scored_as_by(TransformedTargetRegressor(forest, transformer=scaler).fit(X, score), X)
 
 
 def test_a_booster_of_xgboost_is_read_with_all_its_rounds(gaps):

@@ -34,6 +34,7 @@ from sklearn.feature_selection import SelectFromModel, SelectKBest, VarianceThre
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LassoCV, LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -49,6 +50,7 @@ from sklearn.preprocessing import (
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
@@ -162,6 +164,18 @@ CASES = [
             )
         ),
     ),
+    Case(
+        "Bagging of pipelines, some columns each",
+        tables.votes,
+        lambda: BaggingClassifier(
+            make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=4)), 4, max_features=0.6, random_state=0
+        ),
+    ),
+    Case(
+        "OneVsRest of forests",
+        tables.wine,
+        lambda: OneVsRestClassifier(RandomForestClassifier(**FOREST | {"n_estimators": 5})),
+    ),
     Case("GradientBoosting", tables.votes, lambda: GradientBoostingClassifier(**BOOSTED)),
     Case(
         "GradientBoosting of three classes", tables.wine, lambda: GradientBoostingClassifier(subsample=0.7, **BOOSTED)
@@ -230,6 +244,12 @@ CASES = [
         fit=with_early_stopping,
         with_reasons=False,
     ),
+    Case("XGBoost, -1 for gaps", tables.iris, lambda: xgboost.XGBClassifier(missing=-1.0, **XGB)),
+    Case(
+        "XGBoost, a quantile",
+        tables.diabetes,
+        lambda: xgboost.XGBRegressor(objective="reg:quantileerror", quantile_alpha=0.9, **XGB),
+    ),
     Case("XGBoost, an amount", tables.diabetes, lambda: xgboost.XGBRegressor(**XGB)),
     Case("XGBoost, a count", tables.doctor_visits, lambda: xgboost.XGBRegressor(objective="count:poisson", **XGB)),
     Case(
@@ -248,6 +268,17 @@ CASES = [
         "LightGBM of ugly names",
         tables.ugly_grades,
         lambda: behind(lightgbm.LGBMClassifier(**LGBM | {"n_estimators": 8})),
+    ),
+    Case(
+        "LightGBM, whole numbers for categories",
+        tables.affairs,
+        lambda: lightgbm.LGBMClassifier(**LGBM),
+        lambda X: X.astype({"occupation": "category"}),
+    ),
+    Case(
+        "LightGBM's forest of three classes",
+        tables.wine,
+        lambda: lightgbm.LGBMClassifier(boosting_type="rf", subsample=0.6, subsample_freq=1, **LGBM),
     ),
     Case("LightGBM, dart", tables.votes, lambda: lightgbm.LGBMClassifier(boosting_type="dart", **LGBM)),
     Case("LightGBM, a count", tables.doctor_visits, lambda: lightgbm.LGBMRegressor(objective="poisson", **LGBM)),
@@ -452,11 +483,25 @@ CASES = [
     Case(
         "Ridge on polynomials", tables.diabetes, lambda: make_pipeline(StandardScaler(), PolynomialFeatures(2), Ridge())
     ),
+    Case(
+        "LogisticRegression on splines",
+        tables.credit,
+        lambda: behind(LogisticRegression(max_iter=500), make_pipeline(SimpleImputer(), SplineTransformer(4))),
+    ),
+    Case(
+        "LogisticRegression, texts of digits",
+        tables.digits_as_texts,
+        lambda: make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()),
+    ),
     Case("Lasso", tables.diabetes, lambda: LassoCV(cv=3)),
     Case(
         "SGD, log loss",
         tables.cancer,
         lambda: make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0)),
+    ),
+    Case("SGD, log loss, three classes", tables.wine, lambda: SGDClassifier(loss="log_loss", random_state=0)),
+    Case(
+        "SGD, modified huber, three classes", tables.wine, lambda: SGDClassifier(loss="modified_huber", random_state=0)
     ),
     Case("Support vectors", tables.wine, lambda: make_pipeline(StandardScaler(), SVR())),
     Case(
@@ -519,7 +564,7 @@ CASES = [
         "Hard voting",
         tables.wine,
         lambda: VotingClassifier([("forest", RandomForestClassifier(**FOREST))]),
-        refused="no fitted classifier with predict_proba",
+        refused="voting='soft' can be exported",
     ),
     Case(
         "A function of one's own",
@@ -531,6 +576,13 @@ CASES = [
         "Outliers",
         tables.diabetes,
         lambda: IsolationForest(n_estimators=10, random_state=0),
-        refused="no fitted classifier",
+        refused="neither probabilities nor values",
+    ),
+    Case(
+        "Two targets",
+        tables.diabetes,
+        lambda: RandomForestRegressor(**FOREST),
+        fit=lambda model, X, y: model.fit(X, np.column_stack([y, y**2])),
+        refused="fit and export a model for each",
     ),
 ]

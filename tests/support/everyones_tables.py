@@ -192,6 +192,14 @@ def credit_amount():
     return _parted(table, "amount")
 
 
+def digits_as_texts():
+    """Answers from 0 to 3, kept as texts, as is whether someone stays."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.integers(0, 4, (300, 5)), columns=[f"question {i}" for i in range(5)])
+    stays = (table.sum(axis=1) + rng.normal(0, 1, 300) > 8).astype(int)
+    return table.astype(str), stays.astype(str)
+
+
 def wide():
     """250 columns, of which few matter."""
     X, y = datasets.make_classification(400, 250, n_informative=8, random_state=0)

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.containers import results_queue
+from benchmarks.containers import host_of_containers, results_queue
 from benchmarks.peers.models import Fitted
 from benchmarks.peers.rival import Event, Rival, Row, Scores
 from infra import package
@@ -60,7 +60,7 @@ class Queue(Project):
     @contextmanager
     def surroundings(self) -> Iterator[Mapping[str, str]]:
         """Run a results queue."""
-        with results_queue() as queue:
+        with results_queue(host_of_containers()) as queue:
             self._outcomes = queue.entries
             yield queue.variables
 

@@ -34,11 +34,11 @@ pytestmark = [
 class Server:
     """`python -m infra.local serve` in a process of its own."""
 
-    def __init__(self, code, log):
+    def __init__(self, code, log, *options):
         self.log = log
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.process = command(code, self.port, stderr=log.open("w"))
+        self.process = command(code, self.port, *options, stderr=log.open("w"))
         self.first_line = self.process.stdout.readline()
         wait_until(lambda: listens(self.port) or self.process.poll() is not None)
         assert self.process.poll() is None, log.read_text()
@@ -64,9 +64,9 @@ class Server:
         return self.process.returncode
 
 
-def command(code, port, stderr):
+def command(code, port, *options, stderr):
     python = SAM / "bin/python"
-    arguments = ["-m", "infra.local", "serve", "--code", str(code), "--port", str(port)]
+    arguments = ["-m", "infra.local", "serve", "--code", str(code), "--port", str(port), *options]
     with contextlib.ExitStack() as stack:
         if stderr is not subprocess.PIPE:
             stack.enter_context(stderr)
@@ -96,9 +96,16 @@ def ask(port, method, path, body=None, headers=None):
         connection.close()
 
 
+def children_of(pid):
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return {int(child) for thread in threads for child in (thread / "children").read_text().split()}
+
+
 def alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # A process whose first thread is dead may have others that are about to be.
+        return state != "Z" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except OSError:
         return False
 
@@ -287,6 +294,25 @@ def test_signal_ends_it_with_no_process_left_even_in_mid_request(own_server, num
     assert status == 0
     assert not [pid for pid in processes if alive(pid)]
     assert not listens(own_server.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_several_processes_answer_and_end_together(package, tmp_path, number):
+    server = Server(package, tmp_path / "log", "--processes", "2")
+    wait_until(lambda: len(server.environments()[0]) == 2)
+    children, _ = server.environments()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: server.ask("POST", "/predict", BODY, JSON), range(40)))
+    emulators = {pid for child in children for pid in children_of(child)}
+    status = server.end(number)
+
+    assert len(children) == 2
+    assert len(emulators) >= 2
+    assert {(status, body) for status, _, body in answers} == {(200, answers[0][2])}
+    assert status == (-number if number == signal.SIGKILL else 0)
+    wait_until(lambda: not any(map(alive, children | emulators)))
+    assert not listens(server.port)
 
 
 def test_taken_port_is_named(package):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lambda_fn.bulk import Bulk
 from lambda_fn.events import UnknownEvent
 from lambda_fn.faults import BatchError
 from lambda_fn.table import WrongNamesError
@@ -15,17 +16,17 @@ MAX_STATE_BYTES = 262_144  # https://docs.aws.amazon.com/step-functions/latest/d
 ATOL = 1e-12
 
 
-@pytest.fixture(scope="module")
-def module(load_handler):
-    return load_handler("map_batch")
+@pytest.fixture
+def handler(service):
+    return Bulk(service).handle
 
 
 @pytest.fixture
-def score(module, context):
+def score(handler, context):
     """Hand items to the function, as JSON makes them."""
 
     def score(items):
-        outcomes = module.handler({"Items": items, "BatchInput": {}}, context)
+        outcomes = handler({"Items": items, "BatchInput": {}}, context)
         return json.loads(json.dumps(outcomes, allow_nan=False))
 
     return score
@@ -116,12 +117,12 @@ def test_empty_cell_is_called_empty(score, instances):
 
 
 @pytest.mark.parametrize("name", ["\ufeffage", '\ufeff"age"'])
-def test_byte_order_mark_is_dropped(name, score, instances, module, context):
+def test_byte_order_mark_is_dropped(name, score, instances, handler, context):
     row = as_text(instances[0])
     marked = {name: row.pop("age")} | row
 
     assert "probability" in score([marked])[0]
-    assert module.handler({"FirstRow": marked}, context) == {}
+    assert handler({"FirstRow": marked}, context) == {}
 
 
 WRONG_NAMES = {
@@ -139,17 +140,17 @@ WRONG_NAMES = {
 
 
 @pytest.mark.parametrize(("spoil", "told"), WRONG_NAMES.values(), ids=WRONG_NAMES)
-def test_table_with_wrong_names_is_refused_as_a_whole(spoil, told, module, score, context, instances):
+def test_table_with_wrong_names_is_refused_as_a_whole(spoil, told, handler, score, context, instances):
     items = [spoil(as_text(row)) for row in instances[:3]]
 
     with pytest.raises(WrongNamesError, match=told) as raised:
         score(items)
 
-    assert module.handler({"FirstRow": items[0]}, context) == {"fault": str(raised.value)}
+    assert handler({"FirstRow": items[0]}, context) == {"fault": str(raised.value)}
 
 
-def test_right_names_have_no_fault(module, context, instances):
-    assert module.handler({"FirstRow": as_text(instances[0]) | {"ID": "7"}}, context) == {}
+def test_right_names_have_no_fault(handler, context, instances):
+    assert handler({"FirstRow": as_text(instances[0]) | {"ID": "7"}}, context) == {}
 
 
 def test_unknown_column_is_named(score, instances):
@@ -175,24 +176,24 @@ def test_outcomes_of_a_full_batch_are_within_the_limit(score, instances):
 @pytest.mark.parametrize(
     "event", [None, [], {}, {"Items": None}, {"Items": {"age": 30}}, {"Records": [{"eventSource": "aws:sqs"}]}]
 )
-def test_event_without_items_is_refused(module, context, event):
+def test_event_without_items_is_refused(handler, context, event):
     with pytest.raises(UnknownEvent, match="as ItemBatcher makes it"):
-        module.handler(event, context)
+        handler(event, context)
 
 
 @pytest.mark.parametrize(
     "ping", [{"source": "serverless-plugin-warmup"}, {"source": "aws.events", "detail-type": "Scheduled Event"}]
 )
-def test_ping_is_answered_quietly(ping, module, context, capsys):
-    assert module.handler(ping, context) == []
+def test_ping_is_answered_quietly(ping, handler, context, capsys):
+    assert handler(ping, context) == []
     assert capsys.readouterr().out == ""
 
 
-def test_unforeseen_error_quotes_nothing(module, score, instances, monkeypatch, capsys):
+def test_unforeseen_error_quotes_nothing(service, score, instances, monkeypatch, capsys):
     def fail(*_, **__):
         raise ZeroDivisionError("a value of 47174")
 
-    monkeypatch.setattr(module._service.model, "score", fail)
+    monkeypatch.setattr(service.model, "score", fail)
 
     with pytest.raises(BatchError, match=r"\AZeroDivisionError: the log says where\Z"):
         score(instances[:1])
@@ -210,8 +211,8 @@ def test_metrics_count_rows_scored_and_refused(score, instances, capsys):
     assert [(line.get("RowsScored", 0), line["RowsRefused"]) for line in lines] == [(7, 1), (0, 1)]
 
 
-def test_sample_event_is_answered(module, context):
-    outcomes = module.handler(json.loads(Path("tests/events/map_batch.json").read_text(encoding="utf-8")), context)
+def test_sample_event_is_answered(handler, context):
+    outcomes = handler(json.loads(Path("tests/events/map_batch.json").read_text(encoding="utf-8")), context)
 
     assert [(outcome["place"], outcome["ID"]) for outcome in outcomes] == [(241, "242"), (242, "243"), (243, "244")]
     assert ["probability" in outcome for outcome in outcomes] == [True, True, False]

@@ -15,28 +15,29 @@ from moto import mock_aws
 
 from lambda_fn.events import UnknownEvent
 from lambda_fn.faults import BatchError
-from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS
+from lambda_fn.sqs.batches import Batches
+from lambda_fn.sqs.results import MAX_CALL_MILLISECONDS, connect
 from lambda_fn.sqs.tempo import Tempo
 
 ATOL = 1e-12
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture(scope="module")
-def module(load_handler):
-    """The function as after a cold start, with moto in the place of AWS."""
-    environment = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
-    with mock_aws():
-        yield load_handler("queue", RESULTS_QUEUE_URL="https://sqs.us-east-1.amazonaws.com/1/none.fifo", **environment)
+def sqs():
+    """The function's client, with moto in the place of AWS."""
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield connect()
 
 
 @pytest.fixture
-def queue(module, monkeypatch):
+def queue(sqs, service):
     """The function with a results queue of its own."""
-    client = module._results._client
     name = f"results-{uuid.uuid4()}.fifo"
-    url = client.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
-    monkeypatch.setattr(module._results, "_url", url)
-    return SimpleNamespace(sqs=client, url=url, module=module, handler=module.handler, model=module._service.model)
+    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
+    return SimpleNamespace(sqs=sqs, url=url, handler=Batches(service, sqs, url).handle, model=service.model)
 
 
 @contextmanager
@@ -180,18 +181,18 @@ def test_messages_that_ask_for_reasons_go_by_themselves(queue, run, instances, m
     calls = count_runs(queue, monkeypatch, output="contributions")
 
     _, outcomes = run(
-        record("plain", {"instances": instances[:2]}),
-        record("explained", {"instances": instances[2:4], "explain": True}),
+        record("plain", {"instances": instances[:1]}),
+        record("explained", {"instances": instances[2:3], "explain": True}),
         record("plain-too", {"instances": instances[4:5], "explain": False}),
         record("explained-too", {"instances": instances[5:6], "explain": True}),
     )
 
-    assert calls == [3]
+    assert calls == [2]
     assert all("reasons" in prediction for prediction in outcomes["explained"].predictions)
     assert all("reasons" not in prediction for prediction in outcomes["plain"].predictions)
     assert {name: len(outcome.predictions) for name, outcome in outcomes.items()} == {
-        "plain": 2,
-        "explained": 2,
+        "plain": 1,
+        "explained": 1,
         "plain-too": 1,
         "explained-too": 1,
     }
@@ -455,6 +456,14 @@ def test_metrics_count_rows_scored_and_refused(run, instances, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
     assert sum(line.get("RowsScored", 0) for line in lines) == 3
     assert sum(line.get("RowsRefused", 0) for line in lines) == 2
+
+
+def test_door_answers_a_ping(load_handler, context):
+    url = "https://sqs.us-east-1.amazonaws.com/1/results.fifo"
+
+    handler = load_handler("queue", RESULTS_QUEUE_URL=url, **CREDENTIALS).handler
+
+    assert handler({"warmer": True}, context) == {"batchItemFailures": []}
 
 
 def test_start_without_a_results_queue_says_what_is_missing(load_handler, monkeypatch):

@@ -1,0 +1,1 @@
+"""Many requests at once behind ``make serve``: each answer is known beforehand, and held to."""

@@ -1,0 +1,1 @@
+"""A soak of the packed function: `python -m benchmarks.soak`."""
