@@ -49,7 +49,8 @@ HOW = {
     # Data of a size that a test can bear, wherever a reader is told to use another.
     r"make run( DATA=\S+)?": "make run DATA={table}",
     r"make notebook": "make notebook DATA={table}",
-    r"make docs( FROM=.*)?|python -m benchmarks\.docs": "make docs",  # what a thousand made-up clients measure isn't for documents
+    # What a thousand made-up clients measure isn't for documents.
+    r"make docs( FROM=.*)?|python -m benchmarks\.docs": "make docs",
     r"python -m train( --exclude-protected)?( --data \S+ --out \S+)?": TRAIN + r"\1",
     r"python -m export": "python -m export build/pipeline.joblib --out build/model.onnx",
     r"less (.*)": r"cat \1",
