@@ -5,6 +5,7 @@ Run as a command, it prints the table of docs/models-that-export.md.
 
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -88,7 +89,12 @@ def as_json(X):
     return [dict(zip(frame, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def asked(api, rows):
+def in_this_process(path):
+    """Open the HTTP function's door to a model file: from an event to its answer."""
+    return partial(Api(open_service(path)).handle, context=CONTEXT)
+
+
+def asked(door, rows):
     """Post rows to be scored; give the predictions."""
     event = {
         "version": "2.0",
@@ -98,7 +104,7 @@ def asked(api, rows):
         "body": json.dumps({"instances": rows}),
         "isBase64Encoded": False,
     }
-    answer = api.handle(event, CONTEXT)
+    answer = door(event)
     assert answer["statusCode"] == 200, answer["body"][:500]
     return json.loads(answer["body"])["predictions"]
 
@@ -114,8 +120,8 @@ class Measured(NamedTuple):
     rows: int
 
 
-def measured(case, folder):
-    """Export a case's model, serve the file, and compare."""
+def measured(case, folder, open_door=in_this_process):
+    """Export a case's model, serve the file behind a door, and compare."""
     with threadpool_limits(1):  # of these small models, threads that wait for each other cost more than they give
         try:
             found = exported(case, folder)
@@ -123,7 +129,7 @@ def measured(case, folder):
             assert case.refused and case.refused in str(refusal), refusal
             return Measured(f"refused: {refusal}", 0, 0.0, 0.0, None, 0)
         assert not case.refused
-        predictions = asked(Api(open_service(found.path)), as_json(found.fresh))
+        predictions = asked(open_door(found.path), as_json(found.fresh))
         fitted, fresh = found.fitted, found.fresh
         if not len(getattr(fitted, "classes_", ())):
             served, expected = np.array([one["value"] for one in predictions]), np.ravel(fitted.predict(fresh))
