@@ -101,11 +101,10 @@ STATED = {
     "docs/runbook.md": r"Python 3\.1[1-4]|to\s+3\.14",
     "docs/peers.md": "1,769 MB|after 20 ms|Over 250 MB",
 }
-# Prices, sums of them; and what the first version measured, whose files are gone.
+# Prices, and sums of them.
 TABLES_WITHOUT_A_FILE = {
     "| What | Price | AWS's page | As reported |",
     "| What | Arithmetic | $ a month |",
-    "| model | ROC AUC | average precision | Brier score | fit, processor time |",
 }
 FIGURE = re.compile(
     r"(?!95 %)(?<![\w.-])\d[\d,]*(?:\.\d+)? ?(?:(?:ms|us|µs|s|min|KB|MB|MiB|GB|times|minutes|seconds|points)\b|%)"
