@@ -37,7 +37,7 @@ from lambda_fn.card import (
 
 # Limits that are tried from the outside in, so that a card's limits are round: doubles, what trees of float32 hold, ...
 _LADDER = (1e300, 3.4e38, 1e38, 1e36, 1e30, 1e18, 1e15, 1e12, 1e9, 1e6, 1e3, 1.0, 0.0)
-_LARGEST_WHOLE = 2.0**53
+_LARGEST_WHOLE = 2.0**53 - 1  # a larger one may be read as the double of another
 # A list of codes or categories that is longer is no list to choose from.
 _MOST_CATEGORIES = 1_000
 _RANKING_ROWS = 200
