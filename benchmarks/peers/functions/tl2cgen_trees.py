@@ -13,7 +13,7 @@ _library.get_num_class(_classes)
 _zeros = array("d", bytes(8 * _classes[0]))
 
 
-def score(row: array[float]) -> float:
+def score(row: "array[float]") -> float:
     """Return the probability of the second class.
 
     The generated code adds to what its caller hands over, so that must be zeros.
