@@ -239,7 +239,13 @@ def test_regressors_of_xgboost(gaps, objective):
     alphas |= {"expectile_alpha": 0.9} if "expectile" in objective else {}
 
     model = xgboost.XGBRegressor(**MANY, **alphas, objective=objective, n_jobs=1)
-    assert_scored_as_by(model.fit(X, np.exp(score / 4)), X)
+    try:
+        model.fit(X, np.exp(score / 4))
+    except xgboost.core.XGBoostError as error:
+        if "Unknown objective" not in str(error):
+            raise
+        pytest.skip(f"this XGBoost has no {objective}; later ones do")
+    assert_scored_as_by(model, X)
 
 
 @pytest.mark.parametrize("missing", [-1.0, 0.0, 0.1])
