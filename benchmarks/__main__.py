@@ -24,6 +24,7 @@ from msgspec import UnsetType
 
 from benchmarks import cold_start, explain, ordinary
 from benchmarks.cold_start import Way
+from benchmarks.direct import http_event
 from benchmarks.timing import interleaved
 from infra.command import Command, whole_number
 from infra.files import replace
@@ -34,7 +35,6 @@ from lambda_fn.features import Rule, Value, example_row
 from lambda_fn.model import Model, ModelError, golden_rows
 
 ROOT = Path(__file__).resolve().parent.parent
-EVENT = ROOT / "tests/events/http_api_v2.json"
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 EXPLAINED = 100  # rows
 
@@ -166,7 +166,7 @@ def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
     card = Model(model_path).card
     event, out = scratch / "event.json", scratch / "figures.json"
     body = json.dumps({"instances": [example_row(card)]})
-    event.write_text(json.dumps(json.loads(EVENT.read_text()) | {"body": body}))
+    event.write_text(json.dumps(http_event(body)))
     rows, table = scratch / "rows.json", build / "tidy.csv"
     rows.write_text(json.dumps(rows_to_explain(card, table) if table.exists() else {}))
     first = ordinary.first_version(table)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.containers import Event, InvocationError, container, host_of_containers, results_queue
+from benchmarks.direct import http_event
 from infra.command import Command, whole_number
 from infra.docker.base_image import ensure_image
 from infra.files import replace
@@ -23,7 +24,6 @@ Events = Callable[[], Event]
 MEMORY = (256, 512)  # of the tables
 STARTS_MEMORY = (256, 512, 1769)  # of first answers
 ROW = Path("tests/events/direct.json")
-HTTP_EVENT = Path("tests/events/http_api_v2.json")
 SQS_EVENT = Path("tests/events/sqs.json")
 
 # Dollars, US East (N. Virginia), first tier, no free tier; docs/cost.md names date and sources.
@@ -97,11 +97,10 @@ def messages(count: int, row: Event) -> Events:
 def cases(row: Event) -> list[tuple[str, str, int, Event | Events, int]]:
     """Each case: its name, function, rows in an invocation, event, repeats."""
     items = [{name: str(value) for name, value in row.items()} for _ in range(100)]
-    one = json.loads(HTTP_EVENT.read_text())
-    plain, explained = ({"instances": [row], "explain": explain} for explain in (False, True))
+    plain, explained = (http_event(json.dumps({"instances": [row], "explain": explain})) for explain in (False, True))
     return [
-        ("HTTP", "ScoreFunction", 1, one | {"body": json.dumps(plain), "isBase64Encoded": False}, 200),
-        ("HTTP, explained", "ScoreFunction", 1, one | {"body": json.dumps(explained), "isBase64Encoded": False}, 200),
+        ("HTTP", "ScoreFunction", 1, plain, 200),
+        ("HTTP, explained", "ScoreFunction", 1, explained, 200),
         ("SQS, batches of 10", "QueueScoreFunction", 10, messages(10, row), 50),
         ("SQS, batches of 100", "QueueScoreFunction", 100, messages(100, row), 30),
         ("bulk, batches of 100", "BatchScoreFunction", 100, {"Items": items}, 100),

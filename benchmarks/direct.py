@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-EVENT = Path(__file__).resolve().parent.parent / "tests/events/http_api_v2.json"
+_EVENT = Path(__file__).resolve().parent.parent / "tests/events/http_api_v2.json"
 Handler = Callable[..., Any]
 
 
@@ -29,7 +29,7 @@ def open_door(door: str, model: Path) -> Handler:
 
 def http_event(body: str, path: str = "/predict") -> dict[str, Any]:
     """Make API Gateway's event for a body."""
-    event: dict[str, Any] = json.loads(EVENT.read_text())
+    event: dict[str, Any] = json.loads(_EVENT.read_text())
     event |= {"rawPath": path, "body": body, "isBase64Encoded": False}
     event["requestContext"]["http"]["path"] = path
     return event

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.direct import http_event
 from benchmarks.peers.models import Fitted
 from infra.template import Function
 
@@ -21,7 +22,6 @@ Row = dict[str, Any]
 Scores = tuple[list[float], list[int]]  # of each row: probability of the second class, and label
 
 HERE = Path(__file__).resolve().parent
-HTTP_EVENT = HERE.parents[1] / "tests/events/http_api_v2.json"
 
 
 class Peer(ABC):
@@ -87,16 +87,14 @@ class Rival(Peer):
         """Run what must stand around it, and give the variables that name that."""
         yield {}
 
-    def copy_handler(self, folder: Path, fitted: Fitted, name: str | None = None) -> None:
+    def copy_handler(self, folder: Path, fitted: Fitted, name: str) -> None:
         """Write ``handler.py`` out of ``functions/<name>.py``, and ``settings.json``, into a package."""
-        shutil.copyfile(HERE / "functions" / f"{name or self.name}.py", folder / "handler.py")
+        shutil.copyfile(HERE / "functions" / f"{name}.py", folder / "handler.py")
         (folder / "settings.json").write_text(json.dumps(fitted.settings()))
 
     def event(self, rows: Sequence[Row]) -> Event:
         """Return the event that asks for rows."""
-        body = {"body": json.dumps({"instances": rows}), "isBase64Encoded": False}
-        event: Event = json.loads(HTTP_EVENT.read_text()) | body
-        return event
+        return http_event(json.dumps({"instances": rows}))
 
     def read(self, answer: Any) -> Scores:
         """Read an answer's scores."""
