@@ -5,7 +5,6 @@
 A default forest on 20,000 made-up rows of 20 columns. It is exported by the command, with reasons, as anyone's is.
 """
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -18,35 +17,34 @@ import pandas as pd
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 
-from infra.command import Command, whole_number
+from infra.command import Command
 
-ROWS, COLUMNS, SAMPLE_ROWS = 20_000, 20, 2_000
+TREES, ROWS, COLUMNS, SAMPLE_ROWS = 150, 20_000, 20, 2_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export a forest of more than half a million nodes, and pack it: seconds, memory and bytes."""
     parser = Command(prog="python -m benchmarks.big_export", description=main.__doc__)
-    parser.add_argument("--trees", type=whole_number(1, 10_000), default=150, help="of the forest (default: 150)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model, its file and the package")
     options = parser.parse_args(arguments)
     with parser.one_line_errors():
         options.out.mkdir(parents=True, exist_ok=True)
-        _measure(options)
+        _measure(options.out)
 
 
-def _measure(options: argparse.Namespace) -> None:
+def _measure(out: Path) -> None:
     X, y = make_classification(ROWS, COLUMNS, n_informative=12, flip_y=0.1, random_state=0)
     table = pd.DataFrame(X, columns=[f"x{place}" for place in range(COLUMNS)])
-    forest = RandomForestClassifier(options.trees, random_state=0, n_jobs=-1).fit(table, y)
-    fitted, sample, model = (options.out / name for name in ("forest.joblib", "sample.csv", "model.onnx"))
+    forest = RandomForestClassifier(TREES, random_state=0, n_jobs=-1).fit(table, y)
+    fitted, sample, model = (out / name for name in ("forest.joblib", "sample.csv", "model.onnx"))
     joblib.dump(forest, fitted)
     nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
     table.assign(y=y).head(SAMPLE_ROWS).to_csv(sample, index=False)
     print(f"{nodes:,} nodes, {fitted.stat().st_size:,} bytes in joblib")
     _run("export", str(fitted), "--sample", str(sample), "--target", "y", "--out", str(model))
     print(f"{model.stat().st_size:,} bytes of model file")
-    _run("infra.package", "--model", str(model), "--out", str(options.out))
-    print(f"{(options.out / 'function.zip').stat().st_size:,} bytes of package")
+    _run("infra.package", "--model", str(model), "--out", str(out))
+    print(f"{(out / 'function.zip').stat().st_size:,} bytes of package")
 
 
 def _run(*command: str) -> None:

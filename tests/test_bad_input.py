@@ -44,7 +44,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
 # Options that are refused before anything is read or written.
 REFUSED: dict[str, list[tuple[str, ...]]] = {
     "benchmarks": [("--turns", "0")],
-    "benchmarks.big_export": [("--trees", "0")],
+    "benchmarks.big_export": [()],
     "benchmarks.billed": [("--starts", "0")],
     "benchmarks.grid_search": [("--jobs", "0")],
     "benchmarks.growth": [("--turns", "0")],
