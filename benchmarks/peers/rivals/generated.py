@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,8 @@ class Generated(Rival):
         Generates it: takes the path of the classifier and that of the code.
     code : str
         Name of the generated file in the package.
+    modules : mapping of str to str
+        The package's modules, and which of ``functions`` each is.
     checked : bool
         Whether it has checks, metrics and a structured log around it.
     """
@@ -50,6 +51,7 @@ class Generated(Rival):
     tool: tuple[str, ...]
     program: str
     code: str
+    modules: Mapping[str, str]
     checked: bool = False
     environment: Mapping[str, str] = {"POWERTOOLS_SERVICE_NAME": "scoring", "POWERTOOLS_METRICS_NAMESPACE": "Scoring"}
 
@@ -75,18 +77,10 @@ class Generated(Rival):
         """Write the generated code, and what its user writes around it."""
         made = self._generated(fitted)
         assert isinstance(made, Path), made
-        self.copy_handler(folder, fitted, self.handler())
         (folder / "settings.json").write_text(json.dumps(fitted.settings() | before_trees(fitted)))
-        self.copy_around(folder)
+        for module, function in self.modules.items():
+            shutil.copyfile(HERE / f"functions/{function}.py", folder / f"{module}.py")
         return Path(shutil.copyfile(made, folder / self.code))
-
-    def handler(self) -> str:
-        """Return the name of its handler's file."""
-        return "generated_checked" if self.checked else "generated_bare"
-
-    @abstractmethod
-    def copy_around(self, folder: Path) -> None:
-        """Copy what stands between handler and code."""
 
     def _generated(self, fitted: Fitted) -> Path | str:
         return generate(self.tool, self.program, self.code, fitted.digest, fitted.pipeline["classifier"])

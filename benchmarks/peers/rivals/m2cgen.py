@@ -4,10 +4,8 @@ It knows scikit-learn's forests, but neither its histogram boosting nor today's 
 the recursion limit for ensembles, and to cast where a model casts.
 """
 
-import shutil
-from pathlib import Path
+from collections.abc import Mapping
 
-from benchmarks.peers.rival import HERE
 from benchmarks.peers.rivals.generated import Generated
 
 _WRITE = """
@@ -31,11 +29,7 @@ class BareM2cgen(Generated):
     tool = ("m2cgen==0.10.0",)
     program = _WRITE
     code = "model.py"
-
-    def copy_around(self, folder: Path) -> None:
-        """Copy the scaler and the call."""
-        shutil.copyfile(HERE / "functions/generated.py", folder / "generated.py")
-        shutil.copyfile(HERE / "functions/m2cgen_trees.py", folder / "trees.py")
+    modules: Mapping[str, str] = {"handler": "generated_bare", "generated": "generated", "trees": "m2cgen_trees"}
 
 
 class CheckedM2cgen(BareM2cgen):
@@ -44,3 +38,4 @@ class CheckedM2cgen(BareM2cgen):
     name = "m2cgen-checked"
     title = "m2cgen, with checks, metrics, Logger"
     checked = True
+    modules: Mapping[str, str] = {**BareM2cgen.modules, "handler": "generated_checked"}

@@ -6,11 +6,9 @@ As its documentation says: ``parallel_comp`` splits the source, without which gc
 """
 
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from benchmarks.peers.models import Fitted
-from benchmarks.peers.rival import HERE
 from benchmarks.peers.rivals.generated import Generated
 from infra.runtime import ROOT, pinned
 
@@ -34,15 +32,11 @@ class BareTl2cgen(Generated):
     tool = ("tl2cgen==1.0.0", "treelite==4.8.1")
     program = _COMPILE
     code = "libtrees.so"
+    modules: Mapping[str, str] = {"handler": "generated_bare", "generated": "generated", "trees": "tl2cgen_trees"}
 
     def refuses(self, fitted: Fitted) -> str | None:
         """Say that there is no compiler, where there is none."""
         return super().refuses(fitted) if shutil.which("gcc") else "it needs gcc, which is not here"
-
-    def copy_around(self, folder: Path) -> None:
-        """Copy the scaler and the call."""
-        shutil.copyfile(HERE / "functions/generated.py", folder / "generated.py")
-        shutil.copyfile(HERE / "functions/tl2cgen_trees.py", folder / "trees.py")
 
 
 class CheckedTl2cgen(BareTl2cgen):
@@ -51,6 +45,7 @@ class CheckedTl2cgen(BareTl2cgen):
     name = "tl2cgen-checked"
     title = "tl2cgen by ctypes, with checks, metrics, Logger"
     checked = True
+    modules: Mapping[str, str] = {**BareTl2cgen.modules, "handler": "generated_checked"}
 
 
 class Tl2cgen(BareTl2cgen):
@@ -58,15 +53,9 @@ class Tl2cgen(BareTl2cgen):
 
     name = "tl2cgen"
     title = "tl2cgen in its own runtime, bare"
+    modules: Mapping[str, str] = {"handler": "tl2cgen_runtime"}
 
     def requirements(self, fitted: Fitted) -> Sequence[str]:
         """Return its runtime, and all that this imports."""
         own = ROOT / "requirements.txt"
         return [*self.tool, pinned("numpy", own), pinned("scipy", own), "packaging==26.4"]
-
-    def handler(self) -> str:
-        """Return the name of its handler's file."""
-        return "tl2cgen_runtime"
-
-    def copy_around(self, folder: Path) -> None:
-        """Copy nothing: the handler holds the scaler."""
