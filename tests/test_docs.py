@@ -11,7 +11,7 @@ from botocore import xform_name
 from benchmarks import billed
 from benchmarks.docs import readme
 from benchmarks.docs.blocks import BLOCK, PAGES, functions, read, rendered, sources
-from benchmarks.docs.drawn import DRAWN
+from benchmarks.docs.drawn import DRAWN, drawn
 from benchmarks.docs.measured import run
 from infra.package import MAX_ZIP_BYTES
 from infra.template import read_template
@@ -128,9 +128,7 @@ def test_no_figure_of_the_prose_stands_without_its_measured_file(document):
 
 @pytest.mark.parametrize("place", DRAWN)
 def test_figure_is_drawn_from_the_measured_file(place):
-    draw, figures = DRAWN[place]
-
-    assert Path(place).read_bytes() == draw(read(figures)), "python -m benchmarks.docs draws it"
+    assert Path(place).read_bytes() == drawn(place), "python -m benchmarks.docs draws it"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

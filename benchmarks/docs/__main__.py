@@ -10,8 +10,8 @@ kept files name.
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.docs.blocks import FOLDER, PAGES, read, rendered
-from benchmarks.docs.drawn import DRAWN
+from benchmarks.docs.blocks import FOLDER, PAGES, rendered
+from benchmarks.docs.drawn import DRAWN, drawn
 from benchmarks.docs.measured import take
 from infra.command import Command
 from infra.files import replace
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if made != text:
                 replace(Path(document), made.encode())
             print(f"{document}: {'made anew' if made != text else 'as it was'}")
-        for place, (draw, figures) in DRAWN.items():
-            replace(Path(place), draw(read(figures)))
+        for place in DRAWN:
+            replace(Path(place), drawn(place))
             print(f"{place}: drawn")
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from benchmarks import billed as prices
 from benchmarks.docs.sums import cheapest, sums
-from benchmarks.docs.words import item, paragraph, table, times, when
+from benchmarks.docs.words import item, paragraph, times, when
+from train.report.words import table
 
 SMALLEST = 256  # MB
 

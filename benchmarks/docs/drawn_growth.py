@@ -1,35 +1,21 @@
-"""The figures of docs/growth.md, as SVG with text as text."""
+"""The figures of docs/growth.md."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-# Of Okabe & Ito (2008), which people of every colour vision tell apart; markers say the same.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#6e6e6e")
+from train.report.figures import BLUE, GREEN, GREY, ORANGE, VERMILLION, WIDTH, as_svg
+
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, GREY)
 MARKERS = "osD^v"
-STYLE: Any = {
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "legend.frameon": False,
-    "svg.hashsalt": "figure",
-    "svg.fonttype": "none",
-}
 
 Line = tuple[str, Sequence[float], Sequence[float]]
 
 
-def models(growth: Any) -> bytes:
+@as_svg
+def models(growth: Any) -> Figure:
     """Draw what a model's shape costs: each curve against its own smallest shape."""
     names = ("trees", "depth", "features", "families", "classes")
     panels = {"Load": "load", "One-row event": "one_row", "Explained event": "explained", "File": "bytes"}
@@ -39,7 +25,8 @@ def models(growth: Any) -> bytes:
     return _draw(lines, "times its smallest shape", "cost, times that of the smallest shape")
 
 
-def work(growth: Any) -> bytes:
+@as_svg
+def work(growth: Any) -> Figure:
     """Draw what more work costs: rows, messages and processes, for each of them."""
     curves = growth["curves"]
     each: list[Line] = [
@@ -75,23 +62,21 @@ def _ticks(width: float) -> tuple[float, ...]:
     return (1, 2, 5) if width > 5 else (1, 1.2, 1.5, 2, 3, 4)
 
 
-def _draw(panels: Mapping[str, Sequence[Line]], below: str, beside: str) -> bytes:
-    with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 2.6 * ((len(panels) + 1) // 2)), layout="constrained")
-        grid = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False)
-        for axes, (title, lines) in zip(grid.flat, panels.items(), strict=True):
-            for (name, x, y), colour, marker in zip(lines, COLOURS, MARKERS, strict=False):
-                axes.loglog(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4, label=name)
-            across = [value for _, x, _ in lines for value in x]
-            up = [value for _, _, y in lines for value in y]
-            for scale, values in ((axes.xaxis, across), (axes.yaxis, up)):
-                scale.set_major_locator(LogLocator(subs=_ticks(max(values) / min(values))))
-                scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-                scale.set_minor_locator(NullLocator())
-            axes.set_title(title)
-            axes.set_xlabel(below)
-            axes.legend()
-        figure.supylabel(beside, fontsize=8.5)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "\n".join([*(line.rstrip() for line in buffer.getvalue().splitlines()), ""]).encode()
+def _draw(panels: Mapping[str, Sequence[Line]], below: str, beside: str) -> Figure:
+    n_rows = (len(panels) + 1) // 2
+    figure = Figure(figsize=(WIDTH, 2.6 * n_rows), layout="constrained")
+    grid = figure.subplots(n_rows, 2, squeeze=False)
+    for axes, (title, lines) in zip(grid.flat, panels.items(), strict=True):
+        for (name, x, y), colour, marker in zip(lines, COLOURS, MARKERS, strict=False):
+            axes.loglog(x, y, color=colour, marker=marker, markersize=4, linewidth=1.4, label=name)
+        across = [value for _, x, _ in lines for value in x]
+        up = [value for _, _, y in lines for value in y]
+        for scale, values in ((axes.xaxis, across), (axes.yaxis, up)):
+            scale.set_major_locator(LogLocator(subs=_ticks(max(values) / min(values))))
+            scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            scale.set_minor_locator(NullLocator())
+        axes.set_title(title)
+        axes.set_xlabel(below)
+        axes.legend()
+    figure.supylabel(beside, fontsize=8.5)
+    return figure

@@ -1,19 +1,19 @@
 """The figures of docs/peers.md, out of peers.json."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.docs.peers import FULL, OURS
+from train.report.figures import BLUE, GREEN, ORANGE, as_svg
 
-COLOURS = ("#0072B2", "#E69F00", "#CC79A7")  # Okabe and Ito's
+COLOURS = (BLUE, ORANGE, GREEN)
 
 
-def first_answers(peers: Any) -> bytes:
+@as_svg
+def first_answers(peers: Any) -> Figure:
     """Draw medians of first answers, from the tenth to the ninetieth percentile, by memory."""
     rivals = sorted(_first_model(peers), key=lambda one: -one["memory"][FULL]["first"]["p50"])
     memories = sorted(rivals[0]["memory"], key=int, reverse=True)
@@ -21,7 +21,8 @@ def first_answers(peers: Any) -> bytes:
     return _draw(rivals, series, "First answer, ms: median, and 10 to 90 % of starts")
 
 
-def rates(peers: Any) -> bytes:
+@as_svg
+def rates(peers: Any) -> Figure:
     """Draw medians of rows a second in large requests."""
     rivals = sorted(_first_model(peers), key=lambda one: one["memory"][FULL]["rows_per_second"]["p50"])
     series = {"1,769 MB": [one["memory"][FULL]["rows_per_second"] for one in rivals]}
@@ -35,7 +36,7 @@ def _first_model(peers: Any) -> list[dict[str, Any]]:
 
 def _draw(
     rivals: Sequence[Mapping[str, Any]], series: Mapping[str, Sequence[Mapping[str, float]]], label: str
-) -> bytes:
+) -> Figure:
     drawing = Figure(figsize=(9, 0.32 * len(rivals) + 1), layout="constrained")
     axes = drawing.subplots()
     for (name, spreads), colour, marker in zip(series.items(), COLOURS, "os^", strict=False):
@@ -51,11 +52,7 @@ def _draw(
     axes.xaxis.set_minor_formatter(NullFormatter())
     for tick, one in zip(axes.get_yticklabels(), rivals, strict=True):
         tick.set_fontweight("bold" if one["rival"].startswith(OURS) else "normal")
-    axes.grid(axis="x", color="0.9")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=False, axis="y")
     if len(series) > 1:
-        axes.legend(frameon=False)
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "peers"}):
-        drawing.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    return content.getvalue()
+        axes.legend()
+    return drawing

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.docs.words import paragraph, table, when
+from benchmarks.docs.words import paragraph, when
 from benchmarks.growth import paper
+from train.report.words import table
 
 _SHAPES = {
     "trees": ("Trees", "trees"),

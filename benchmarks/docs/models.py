@@ -2,38 +2,15 @@
 
 from typing import Any
 
-from benchmarks.docs.words import interval, paragraph, table, times
+import msgspec
+
+from benchmarks.docs.words import paragraph, times
+from train.compare.report import Comparison, comparison_table
 
 
 def compared(models: Any) -> str:
     """List the models, by their cross-validated area under the ROC curve."""
-    reference = next(one["title"] for one in models["models"] if one["name"] == models["reference"])
-    header = (
-        "model",
-        "AUC in cross-validation",
-        f"less the {reference}",
-        "AUC, test part",
-        f"less the {reference}, test part",
-        "Brier score",
-        "fit, processor time",
-    )
-    rows = []
-    for one in models["models"]:
-        paired = one["cross_validated_difference"], one["difference"]
-        in_folds, on_test = ("reference" if found is None else interval(found, 4, "+") for found in paired)
-        metrics = one["metrics"]
-        rows.append(
-            (
-                one["title"],
-                f"{one['cross_validated_roc_auc']:.4f}",
-                in_folds,
-                interval(metrics["roc_auc"]),
-                on_test if one["p_holm"] is None else f"{on_test}, {_p(one['p_holm'])}",
-                interval(metrics["brier"]),
-                f"{one['fit_seconds']:.1f} s",
-            )
-        )
-    return table(header, rows)
+    return comparison_table(msgspec.convert(models, Comparison))
 
 
 def grid(grid_search: Any) -> str:
@@ -52,7 +29,3 @@ def grid(grid_search: Any) -> str:
         {whole["peak_worker_MiB"]:.0f} MiB in one worker at most. The best: AUC {whole["best_score"]:.4f} with
         {best["n_estimators"]:,} trees and leaves of {best["min_samples_leaf"]}.
     """)
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.docs.words import table, when
+from benchmarks.docs.words import when
+from train.report.words import table
 
 UNZIPPED_LIMIT = 262_144_000  # Lambda's 250 MB of a zip package
 FULL = "1769"

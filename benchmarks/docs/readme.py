@@ -5,7 +5,8 @@ from typing import Any
 
 from benchmarks.docs.peers import in_short
 from benchmarks.docs.sums import cheapest
-from benchmarks.docs.words import code, error_rate, interval, paragraph, table, times, when
+from benchmarks.docs.words import code, error_rate, interval, paragraph, times, when
+from train.report.words import table
 
 SHOWN_MESSAGES = (0, 1, 2, 3, 6, 7)  # of the queue's ten
 

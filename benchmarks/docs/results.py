@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks.docs.words import error_rate, interval, paragraph, table
+from benchmarks.docs.words import error_rate, interval, paragraph
+from train.report.words import table
 
 MEASURES = {
     "roc_auc": ("ROC AUC", 3),

@@ -4,13 +4,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lambda_fn.card import Interval
+from train.report import words
+
 WIDTH = 120
 
 
 def interval(measured: Mapping[str, float], digits: int = 3, sign: str = "", scale: float = 1) -> str:
     """Write a value and its interval: ``0.777 [0.762, 0.791]``."""
-    value, low, high = (f"{scale * measured[name]:{sign}.{digits}f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return words.interval(Interval(**{name: scale * measured[name] for name in ("value", "low", "high")}), digits, sign)
 
 
 def error_rate(accuracy: Mapping[str, float]) -> str:
@@ -21,13 +23,6 @@ def error_rate(accuracy: Mapping[str, float]) -> str:
 def times(ratio: float) -> str:
     """Write a ratio with two digits that count."""
     return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """Write a table; the first ``words`` columns are text, the others are set as numbers."""
-    ruler = [":--" if column < words else "--:" for column in range(len(header))]
-    lines = [list(header), ruler, *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
 
 
 def paragraph(text: str) -> str:

@@ -41,8 +41,8 @@ class Comparison(msgspec.Struct, frozen=True):
     models: tuple[Compared, ...]
 
 
-def markdown(result: Comparison) -> str:
-    """Draw the table of a comparison, best model first."""
+def comparison_table(result: Comparison) -> str:
+    """Draw the table of a comparison in Markdown."""
     reference = next(one.title for one in result.models if one.name == result.reference)
     header = (
         "model",
@@ -69,6 +69,11 @@ def markdown(result: Comparison) -> str:
         )
         for one in result.models
     ]
+    return table(header, rows)
+
+
+def markdown(result: Comparison) -> str:
+    """Write a comparison for readers: how it was made, the table, and each model's parameters."""
     lines = [
         "# Models compared",
         "",
@@ -79,7 +84,7 @@ def markdown(result: Comparison) -> str:
         "where p values are adjusted for the number of models by Holm. The test part chooses nothing; it confirms, or "
         "doesn't.",
         "",
-        table(header, rows),
+        comparison_table(result),
         "",
         *(f"- {one.title}: {one.parameters}" for one in result.models),
         "",

@@ -54,7 +54,7 @@ def _with_errors(intervals: Sequence[Interval]) -> tuple[Floats, Floats]:
     return value, np.array([value - low, high - value])
 
 
-def _as_svg(draw: Callable[_P, Figure]) -> Callable[_P, str]:
+def as_svg(draw: Callable[_P, Figure]) -> Callable[_P, str]:
     """Let a function draw in the report's style, and give the figure as SVG."""
 
     @wraps(draw)
@@ -73,7 +73,7 @@ def _figure(height: float, *grid: int, **subplots: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(*grid, **subplots)
 
 
-@_as_svg
+@as_svg
 def curves(y: Labels, probability: Floats, thresholds: Mapping[str, float], auc: str, precision: str) -> Figure:
     """Draw ROC and precision-recall curves with the points of some thresholds; ``auc``, ``precision`` as text."""
     figure, (roc, recall) = _figure(3.5, 1, 2)
@@ -107,7 +107,7 @@ def curves(y: Labels, probability: Floats, thresholds: Mapping[str, float], auc:
     return figure
 
 
-@_as_svg
+@as_svg
 def reliability(points: Sequence[Bin], probability: Floats) -> Figure:
     """Draw the calibration curve over a histogram of the probabilities."""
     figure, (curve, counts) = _figure(4.2, 2, 1, height_ratios=[3, 1], sharex=True)
@@ -129,7 +129,7 @@ def reliability(points: Sequence[Bin], probability: Floats) -> Figure:
     return figure
 
 
-@_as_svg
+@as_svg
 def scores(y: Labels, probability: Floats, threshold: float) -> Figure:
     """Draw the distribution of the scores of payers and of defaulters."""
     figure, axes = _figure(2.7)
@@ -155,7 +155,7 @@ def _note(axes: Axes, x: float, text: str) -> None:
     axes.text(x, 0.97, text, transform=axes.get_xaxis_transform(), va="top", fontsize=8)
 
 
-@_as_svg
+@as_svg
 def confusion(decisions: Sequence[Decided]) -> Figure:
     """Draw a confusion matrix for each threshold as a heat map: counts, their intervals, share of the true label."""
     figure, row = _figure(3.1, 1, len(decisions))
@@ -175,7 +175,7 @@ def confusion(decisions: Sequence[Decided]) -> Figure:
     return figure
 
 
-@_as_svg
+@as_svg
 def costs(curves: Mapping[str, tuple[Floats, Floats]], chosen: float) -> Figure:
     """Draw mean cost against threshold, for some ratios of costs: each a name, thresholds and costs."""
     figure, axes = _figure(3.0)
@@ -197,7 +197,7 @@ def costs(curves: Mapping[str, tuple[Floats, Floats]], chosen: float) -> Figure:
     return figure
 
 
-@_as_svg
+@as_svg
 def importances(
     features: Mapping[str, Interval], impurity: Mapping[str, float], families: Mapping[str, Interval]
 ) -> Figure:
@@ -223,7 +223,7 @@ def importances(
     return figure
 
 
-@_as_svg
+@as_svg
 def dependences(curves: Mapping[str, tuple[str, Dependence]], base: float) -> Figure:
     """Draw partial dependences: each a title, a unit, and the curve; ``base`` is the mean probability."""
     figure, grid = _figure(2.2 * ((len(curves) + 2) // 3), (len(curves) + 2) // 3, 3, sharey=True)
@@ -250,7 +250,7 @@ def _short(value: float, _: Any = None) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
-@_as_svg
+@as_svg
 def default_rates(panels: Mapping[str, Sequence[tuple[str, Interval]]], base: float) -> Figure:
     """Draw the rate of default in bands of some features."""
     figure, row = _figure(2.7, 1, len(panels), sharey=True)
@@ -267,7 +267,7 @@ def default_rates(panels: Mapping[str, Sequence[tuple[str, Interval]]], base: fl
     return figure
 
 
-@_as_svg
+@as_svg
 def fairness(models: Mapping[str, Mapping[str, Characteristic]]) -> Figure:
     """Draw the measures of each group with their intervals, of up to two models side by side."""
     titles = ("All clients\nmarked", "Defaulters\nmarked", "Payers\nmarked", "ROC AUC\n")
