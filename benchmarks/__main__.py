@@ -139,8 +139,8 @@ def in_this_process(pipeline_path: Path, model_path: Path) -> dict[str, dict[str
     return {"load": interleaved(load, turns=20, calls=1), "one_row": interleaved(one_row, turns=20, calls=10)}
 
 
-def rows_to_explain(card: ModelCard, table: Path) -> dict[str, list[dict[str, Value | UnsetType]]]:
-    """Choose rows of a table, as clients send them: from all over it, and those that take longest to explain.
+def rows_to_explain(card: ModelCard, table: Path) -> dict[str, list[list[float]]]:
+    """Choose rows of a table: from all over it, and those that take longest to explain.
 
     That is the longer, the more families of its features differ from the reference profile.
     """
@@ -154,10 +154,13 @@ def rows_to_explain(card: ModelCard, table: Path) -> dict[str, list[dict[str, Va
     with table.open(newline="") as file:
         rows = [[rule.read_text(row[rule.name]) for rule in rules] for row in csv.DictReader(file)]
     typical, costly = rows[:: max(1, len(rows) // EXPLAINED)], sorted(rows, key=work)[-EXPLAINED:]
-    return {
-        name: [{rule.name: rule.show(value) for rule, value in zip(rules, row, strict=True)} for row in chosen]
-        for name, chosen in (("explained", typical), ("explained_costly", costly))
-    }
+    return {"explained": typical, "explained_costly": costly}
+
+
+def as_instances(card: ModelCard, rows: Sequence[Sequence[float]]) -> list[dict[str, Value | UnsetType]]:
+    """Write rows as clients send them."""
+    rules = [Rule(feature) for feature in card.features]
+    return [{rule.name: rule.show(value) for rule, value in zip(rules, row, strict=True)} for row in rows]
 
 
 def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
@@ -168,7 +171,8 @@ def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
     body = json.dumps({"instances": [example_row(card)]})
     event.write_text(json.dumps(http_event(body)))
     rows, table = scratch / "rows.json", build / "tidy.csv"
-    rows.write_text(json.dumps(rows_to_explain(card, table) if table.exists() else {}))
+    to_explain = rows_to_explain(card, table) if table.exists() else {}
+    rows.write_text(json.dumps({name: as_instances(card, chosen) for name, chosen in to_explain.items()}))
     first = ordinary.first_version(table)
     variables = function_variables(function, ordinary.packages())
     ways = {"handler": Warm(ROOT / "benchmarks/handler.py", variables, (rows,))}
@@ -187,7 +191,7 @@ def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
         "warm": asked["handler"],
         "cold_start": cold_start.first_answers(starts(function, event, pipeline_path, first), turns),
         **in_this_process(pipeline_path, model_path),
-        "explanations": explain.measure(model_path, pipeline_path, build / "card.json"),
+        "explanations": explain.measure(model_path, pipeline_path, build / "card.json", to_explain.get("explained")),
     }
     if first:
         figures["first_version"] = {

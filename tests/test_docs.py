@@ -96,6 +96,7 @@ STATED = {
     "README.md": "Python 3.11|onnxruntime 1.27|Lambda's 6 MB|at 1 MB|DOI 10.24432|CC BY 4.0",
     "docs/cost.md": r"1,769 MB|0\.14 of one at 256 MB|0\.29 at 512 MB|200 times|20 ms; SQS|SnapStart at 256 MB",
     "docs/growth.md": "",
+    "docs/reasons.md": r"1002\.\d+|\d{4}\.\d{5}",
     "docs/results.md": r"0\.015 of ROC AUC or 0\.01",
     "docs/models.md": "",
     "docs/runbook.md": r"Python 3\.1[1-4]|to\s+3\.14",

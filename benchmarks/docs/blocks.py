@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.docs import cost, growth, models, peers, readme, results, runbook
+from benchmarks.docs import cost, growth, models, peers, readme, reasons, results, runbook
 
 FOLDER = Path("docs/figures")
 # Each document with a module of its own, whose functions are its parts.
@@ -27,6 +27,7 @@ PAGES: dict[str, ModuleType] = {
     "docs/growth.md": growth,
     "docs/models.md": models,
     "docs/peers.md": peers,
+    "docs/reasons.md": reasons,
     "docs/results.md": results,
     "docs/runbook.md": runbook,
 }
