@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.containers import Event, InvocationError, container, host_of_containers, results_queue
+from benchmarks.containers import Event, InvocationError, container, host_of_containers
 from benchmarks.direct import http_event
+from benchmarks.results_queue import results_queue
 from infra.command import Command, whole_number
 from infra.docker.base_image import ensure_image
 from infra.files import replace

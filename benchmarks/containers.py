@@ -7,14 +7,12 @@ Lambda gives 1,769 MB one processor and less memory less of it in proportion
 import json
 import re
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,6 @@ from infra.template import Function
 Event = dict[str, Any]
 
 MEGABYTES_PER_PROCESSOR = 1769
-SQS_SECONDS = (
-    0.02  # taken for a call: SQS says "tens or low hundreds of milliseconds" (https://aws.amazon.com/sqs/faqs/)
-)
 
 
 class InvocationError(RuntimeError):
@@ -123,56 +118,7 @@ def run(command: Sequence[str]) -> str:
     ).stdout.strip()
 
 
-@dataclass(frozen=True, slots=True)
-class ResultsQueue:
-    """SQS as far as the queue's function meets it; moto's queue takes longer the more it holds.
-
-    Attributes
-    ----------
-    variables : dict
-        The function's.
-    entries : list of dict
-        Messages that it took, as SQS's API has them.
-    """
-
-    variables: Mapping[str, str]
-    entries: list[dict[str, Any]] = field(default_factory=list)
-
-
 def host_of_containers() -> str:
     """Give the address at which containers reach this machine."""
     (network,) = json.loads(run(["docker", "network", "inspect", "bridge"]))[0]["IPAM"]["Config"]
     return str(network.get("Gateway") or network["Subnet"].rpartition(".")[0] + ".1")
-
-
-@contextmanager
-def results_queue(host: str) -> Iterator[ResultsQueue]:
-    """Run a results queue at an address of this machine."""
-    taken: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # else head and body of an answer are 40 ms apart
-
-        def do_POST(self) -> None:
-            """Take a batch of messages."""
-            entries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Entries"]
-            taken.extend(entries)
-            time.sleep(SQS_SECONDS)
-            sent = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
-            answer = json.dumps({"Successful": sent}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-amz-json-1.0")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer((host, 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-        address = f"http://{host}:{server.server_port}"
-        variables = {"RESULTS_QUEUE_URL": f"{address}/012345678912/results.fifo", "AWS_ENDPOINT_URL_SQS": address}
-        yield ResultsQueue(variables, taken)
-        server.shutdown()

@@ -13,10 +13,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.billed import messages
-from benchmarks.containers import results_queue
 from benchmarks.direct import http_event
 from benchmarks.growth.fit import exponent
 from benchmarks.growth.shapes import GRID, Grid, Shape, shapes, write_models
+from benchmarks.results_queue import results_queue
 from infra.runtime import lambda_environment, runtime_packages
 from infra.template import read_function
 from lambda_fn.card import ModelCard

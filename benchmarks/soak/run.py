@@ -11,23 +11,22 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.results_queue import ResultsQueue, results_queue
 from benchmarks.soak.answers import Wrong
 from benchmarks.soak.events import Case, kinds
-from benchmarks.soak.results import Results
 
 PARTS = 10
 
 
-def doors() -> dict[str, Callable[[Any], Any]]:
+def doors(results: ResultsQueue) -> dict[str, Callable[[Any], Any]]:
     """Open the doors, with a results queue in this process."""
-    results = Results()
-    os.environ |= {"AWS_ENDPOINT_URL_SQS": results.url, "RESULTS_QUEUE_URL": f"{results.url}/1/results.fifo"}
+    os.environ |= results.variables
     from lambda_fn import http_api, map_batch, queue
 
     context = SimpleNamespace(
@@ -38,9 +37,9 @@ def doors() -> dict[str, Callable[[Any], Any]]:
 
     def ask_queue(event: Any) -> Any:
         response = queue.handler(event, context)
-        outcomes = sorted(results.taken, key=itemgetter("message_id"))  # they have no order among them
-        results.taken.clear()
-        return response, outcomes
+        outcomes = [json.loads(entry["MessageBody"]) for entry in results.entries]
+        results.entries.clear()
+        return response, sorted(outcomes, key=itemgetter("message_id"))  # they have no order among them
 
     return {
         "http": lambda event: http_api.handler(event, context),
@@ -70,16 +69,22 @@ def state() -> dict[str, int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Send the events to the doors of the package that this process's variables name, and tell what was seen."""
     known_path, events, out = sys.argv[1:] if arguments is None else arguments
-    open_doors = doors()
+    with results_queue("127.0.0.1", seconds=0) as results:
+        told = soak(doors(results), json.loads(Path(known_path).read_text()), int(events))
+    Path(out).write_text(json.dumps(told))
+
+
+def soak(open_doors: Mapping[str, Callable[[Any], Any]], known: Any, events: int) -> dict[str, Any]:
+    """Send the events, and tell what was seen."""
     from lambda_fn.model import Model
 
-    found = kinds(Model(os.environ["MODEL_PATH"]).card, json.loads(Path(known_path).read_text()))
+    found = kinds(Model(os.environ["MODEL_PATH"]).card, known)
     chosen = random.Random(0)
     answers: dict[int, Any] = {}
     told: dict[str, list[float]] = {kind.name: [0, 0.0] for kind in found}
     states = []
 
-    def soak(name: str, case: Case) -> None:
+    def send(name: str, case: Case) -> None:
         begun = time.process_time()
         answer = ask(open_doors[case.door], case.event)
         told[name][0] += 1
@@ -92,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     for kind in found:
         for case in kind.cases:
-            soak(kind.name, case)
+            send(kind.name, case)
     shares = [kind.share for kind in found]
     for part in range(PARTS):
-        size = int(events) * (part + 1) // PARTS - int(events) * part // PARTS
+        size = events * (part + 1) // PARTS - events * part // PARTS
         for kind in chosen.choices(found, shares, k=size):
-            soak(kind.name, chosen.choice(kind.cases))
+            send(kind.name, chosen.choice(kind.cases))
         states.append(state())
-    Path(out).write_text(json.dumps({"kinds": told, "states": states}))
+    return {"kinds": told, "states": states}
 
 
 if __name__ == "__main__":

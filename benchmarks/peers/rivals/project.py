@@ -7,9 +7,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.containers import host_of_containers, results_queue
+from benchmarks.containers import host_of_containers
 from benchmarks.peers.models import Fitted
 from benchmarks.peers.rival import Event, Rival, Row, Scores
+from benchmarks.results_queue import results_queue
 from infra import package
 from infra.runtime import PYTHON_VERSION, ROOT, machine_architecture
 from infra.template import TEMPLATE, Function, read_function
