@@ -160,7 +160,8 @@ lock: .venv-supply/ready ## pin what the requirements (*.in) ask for, with hashe
 	@for name in tests/requirements-e2e infra/requirements-runtime; do \
 		$(COMPILE) $$name.in --constraints requirements.txt --override tests/requirements-e2e.override \
 			--output-file $$name.txt; done
-	@for name in infra/requirements infra/requirements-checkov infra/requirements-supply benchmarks/requirements-load; do \
+	@for name in infra/requirements{,-checkov,-supply} benchmarks/requirements-load \
+		benchmarks/peers/requirements-{mlserver,bentoml}; do \
 		$(COMPILE) $$name.in --output-file $$name.txt; done
 
 .PHONY: audit

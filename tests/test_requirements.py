@@ -7,7 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-INPUTS = sorted([Path("requirements.in"), *Path().glob("[!.]*/requirements*.in")])
+INPUTS = sorted([Path("requirements.in"), *Path().glob("[!.]*/**/requirements*.in")])
 
 
 def entries(path):
@@ -59,6 +59,15 @@ def test_environments_that_share_a_package_share_its_version():
     for path in ("tests/requirements-e2e.in", "infra/requirements-runtime.in"):
         for one in map(requirement, entries(Path(path))):
             assert locked.get(one.name, one.specifier) == one.specifier
+
+
+def test_servers_beside_the_function_have_what_a_pipeline_was_fitted_with():
+    fitted_with = {(one.name, one.specifier) for one in asked_for(Path("requirements.in"))}
+
+    for path in Path("benchmarks/peers").glob("requirements-*.in"):
+        own, *others = asked_for(path)
+        assert own.name in path.name
+        assert {(one.name, one.specifier) for one in others if own.name not in one.name} <= fitted_with
 
 
 def requirement(entry):

@@ -104,7 +104,7 @@ def measure_servers(fitted: Fitted, servers: Sequence[Server]) -> list[Figures]:
         measured.append(figures := about(server, fitted))
         if "refused" in figures:
             continue
-        python = environment(server, fitted)
+        python = environment(server)
         if python is None:
             figures["refused"] = f"no {server.python} is here, which it needs"
             continue

@@ -43,10 +43,6 @@ class Peer(ABC):
     least: int = 1
     batch: int = 1_000
 
-    @abstractmethod
-    def requirements(self, fitted: Fitted) -> Sequence[str]:
-        """Return exact pins of PyPI; those of a function are packed."""
-
     def refuses(self, fitted: Fitted) -> str | None:
         """Say why it can't serve a model, as its tool would; None where it can."""
         return None
@@ -72,6 +68,10 @@ class Rival(Peer):
 
     environment: Mapping[str, str] = {}
     case: str = "HTTP"
+
+    @abstractmethod
+    def requirements(self, fitted: Fitted) -> Sequence[str]:
+        """Return exact pins of what is packed from PyPI."""
 
     def made_of(self) -> Iterable[Path]:
         """Return the files of code that its package hangs on: its module, and the handlers named after that."""
@@ -103,7 +103,9 @@ class Rival(Peer):
 
 
 class Server(Peer):
-    """A server that stays up, asked over HTTP; its packages lie in an environment of its own.
+    """A server that stays up, asked over HTTP.
+
+    Its packages, ``requirements-<name>.txt``, lie in an environment of its own.
 
     Attributes
     ----------

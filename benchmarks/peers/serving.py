@@ -15,28 +15,27 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.containers import InvocationError
-from benchmarks.peers.models import Fitted
-from benchmarks.peers.rival import Row, Scores, Server
+from benchmarks.peers.rival import HERE, Row, Scores, Server
 from infra.cache import cached
 
 START_SECONDS = 120
 
 
-def environment(server: Server, fitted: Fitted) -> Path | None:
+def environment(server: Server) -> Path | None:
     """Make the environment that a server needs, once; None where its Python isn't here."""
     # pyenv's own commands start those versions alone that .python-version names.
     known = [shutil.which(server.python), *map(str, Path.home().glob(f".pyenv/versions/*/bin/{server.python}"))]
     python = next(filter(_runs, filter(None, known)), None)
     if python is None:
         return None
-    requirements = server.requirements(fitted)
+    requirements = HERE / f"requirements-{server.name}.txt"
 
     def build(folder: Path) -> None:
         subprocess.run([python, "-m", "venv", "--copies", folder], check=True)
-        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements]
-        subprocess.run([folder / "bin/python", *install], check=True)
+        install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([folder / "bin/python", *install, "--requirement", requirements], check=True)
 
-    digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     return cached(f"peers-{server.name}-{server.python}-{digest}", build)
 
 

@@ -13,7 +13,7 @@ from benchmarks.peers.serving import environment, serving
 @pytest.mark.e2e
 def test_a_server_scores_as_the_model(small, tmp_path, server):
     model = small(sigmoid=(1.1, -0.2))
-    python = environment(server, model)
+    python = environment(server)
     if python is None:
         pytest.skip(f"there is no {server.python}")
     folder = tmp_path / "server"

@@ -10,7 +10,6 @@ import joblib
 
 from benchmarks.peers.models import Fitted
 from benchmarks.peers.rival import HERE, Row, Scores, Server
-from benchmarks.peers.rivals.pins import pins
 
 
 class BentoML(Server):
@@ -20,10 +19,6 @@ class BentoML(Server):
     title = "BentoML over loopback"
     path = "/predict"
     ready = "/readyz"
-
-    def requirements(self, fitted: Fitted) -> Sequence[str]:
-        """Return all that is installed with it."""
-        return pins("bentoml")
 
     def write(self, fitted: Fitted, folder: Path) -> Path:
         """Pickle the pipeline beside the service."""

@@ -11,7 +11,6 @@ import joblib
 
 from benchmarks.peers.models import Fitted
 from benchmarks.peers.rival import HERE, Row, Scores, Server
-from benchmarks.peers.rivals.pins import pins
 
 
 class MLServer(Server):
@@ -25,10 +24,6 @@ class MLServer(Server):
     python = "python3.12"  # it takes none from 3.13 on
     path = "/v2/models/scoring/infer"
     ready = "/v2/models/scoring/ready"
-
-    def requirements(self, fitted: Fitted) -> Sequence[str]:
-        """Return all that is installed with it."""
-        return pins("mlserver")
 
     def write(self, fitted: Fitted, folder: Path) -> Path:
         """Pickle the pipeline, and configure server and model."""
