@@ -1,4 +1,4 @@
-"""Every command that README, the documents and the Makefile offer is run, or says why it is not.
+"""Every command that README, the documents and the Makefile offer is run and prints what they show, or says why not.
 
 Commands run in a copy of the checkout, on a model of its own of a thousand made-up clients, in the order in which a
 reader meets them. Whatever acts on a model file runs again on files of each kind. `HOW` holds what is done to a command
@@ -28,7 +28,7 @@ MINUTES = 10  # for one command; none should take half of it
 ACCOUNT = "needs an AWS account; tests/test_docs.py holds operations and options to the service's own"
 WHY_NOT = {
     r"aws .*|for queue in .*|\w+=\$\(aws .*|(output|resource)\(\) .*": ACCOUNT,
-    r"(?!BUILD=)\w+=.*|sam deploy.*|curl --aws-sigv4 .*": ACCOUNT,
+    r"(?!BUILD=|PYTHONPATH=)\w+=.*|sam deploy.*|curl --aws-sigv4 .*": ACCOUNT,
     r"make build-NAME": "`sam build` runs it",
     r"make (test|lint|test-e2e|check-template|audit)": "a step of .ci/run, or in one; this test is in one, too",
     r"make lock": "asks for whatever was published since; tests/test_requirements.py reads what it wrote",
@@ -41,6 +41,7 @@ WHY_NOT = {
     r"python -m train\.compare( .*)?": "`make notebook` runs it",
     r"make (bench-growth|load)": "minutes at least; tests/benchmarks does each on little",
     r"make bench-peers|python -m benchmarks\.peers .*": "half an hour; tests/benchmarks/test_peers.py does it small",
+    r"PYTHONPATH=\. python tests/support/everyones\.py": "tests/export/test_everyones_models.py does it",
     r"python -m benchmarks\.(billed|grid_search)": "takes an hour: it measures what the documents state",
 }
 TRAIN = "python -m train --data {table} --out build"
@@ -54,6 +55,7 @@ HOW = {
     r"python -m train( --exclude-protected)?( --data \S+ --out \S+)?": TRAIN + r"\1",
     r"python -m export": "python -m export build/pipeline.joblib --out build/model.onnx",
     r"less (.*)": r"cat \1",
+    r"python -m benchmarks\.file_sizes": r"\g<0>",
     r"python -m benchmarks\.soak": "python -m benchmarks.soak --events 1000",
     ONE_TURN: ONE_TURN,
     # A reader's own model, in a folder of its own.
@@ -84,6 +86,7 @@ for offered in OFFERED:
     if reason_not_to_run(offered) is None:
         RUN_ONCE.setdefault(as_run(offered), offered)
 RUN = list(RUN_ONCE.values())
+SHOWN = {as_run(command.text): command.output for command in commands() if command.output}
 # What acts on a model file, whichever it is.
 ON_ANY_MODEL = [*(text for text in RUN if re.fullmatch(r"make (package|queue-demo)|sam build", text)), ONE_TURN]
 
@@ -211,7 +214,10 @@ def test_command_works(checkout, text):
     if text.startswith(SERVERS):
         checkout.serve(text)
     else:
-        checkout.run(text)
+        printed, shown = checkout.run(text), SHOWN.get(as_run(text), "")
+        pattern = ".*".join(map(re.escape, re.split(r"\s*\.\.\.\s*", shown)))
+        is_there = re.search(pattern, printed, re.DOTALL) is not None
+        assert is_there, f"$ {text}\n{printed}\nand the document shows\n{shown}"
 
 
 KINDS = {

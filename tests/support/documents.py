@@ -1,6 +1,7 @@
-"""The commands that README, docs and the Makefile offer a reader."""
+"""The commands that README, docs and the Makefile offer a reader, and what they show as their output."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,23 +19,27 @@ SETS_A_VARIABLE = re.compile(r"\w+=(\"[^\"]*\"|\S*)( |$)")
 
 
 class Command(NamedTuple):
-    """One command as a document has it, without prompt and comment."""
+    """One command as a document has it, without prompt and comment.
+
+    Of one behind a prompt, all up to the next is its output; ``...`` there stands for what is left out.
+    """
 
     document: str
     text: str
+    output: str = ""
 
 
 def commands():
     """Each command of each document, once a document, in the order of their reading."""
-    found = {}
+    found: dict[tuple[str, str], Command] = {}
     for path in DOCUMENTS:
         for code, is_block in _code(path.read_text(encoding="utf-8")):
-            for line in re.sub(r"\\\n\s*", "", code).splitlines():
+            for line, output in _lines(re.sub(r"\\\n\s*", "", code)):
                 for part in _parts(line):
                     # A tool's name alone speaks of the tool.
                     if _is_command(part) and (is_block or " " in part):
-                        found[Command(path.name, part)] = None
-    return list(found)
+                        found.setdefault((path.name, part), Command(path.name, part, output))
+    return list(found.values())
 
 
 def targets():
@@ -50,6 +55,15 @@ def _code(markdown):
         for child in token.children or ():
             if child.type == "code_inline":
                 yield child.content, False
+
+
+def _lines(code):
+    """Each line that may be a command, with its output where commands stand behind prompts."""
+    lines = code.splitlines()
+    prompts = [place for place, line in enumerate(lines) if line.startswith("$ ")]
+    if not prompts:
+        return [(line, "") for line in lines]
+    return [(lines[one], "\n".join(lines[one + 1 : other])) for one, other in pairwise([*prompts, len(lines)])]
 
 
 def _parts(line):
