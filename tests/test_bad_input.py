@@ -14,6 +14,7 @@ READS: dict[str, list[tuple[str, ...]]] = {
     "benchmarks.big_export": [],
     "benchmarks.billed": [("--code", "{bad}", "--out", "{out}")],
     "benchmarks.docs": [("{bad}",)],
+    "benchmarks.file_sizes": [],
     "benchmarks.grid_search": [],
     "benchmarks.growth": [("--build", "{bad}", "--out", "{out}")],
     "benchmarks.load": [("--build", "{bad}")],

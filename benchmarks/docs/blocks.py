@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.docs import cost, growth, models, peers, readme, reasons, results, runbook
+from benchmarks.docs import cost, exports, growth, model_file, models, peers, readme, reasons, results, runbook
 
 FOLDER = Path("docs/figures")
 # Each document with a module of its own, whose functions are its parts.
@@ -25,7 +25,9 @@ PAGES: dict[str, ModuleType] = {
     "README.md": readme,
     "docs/cost.md": cost,
     "docs/growth.md": growth,
+    "docs/model-file.md": model_file,
     "docs/models.md": models,
+    "docs/models-that-export.md": exports,
     "docs/peers.md": peers,
     "docs/reasons.md": reasons,
     "docs/results.md": results,

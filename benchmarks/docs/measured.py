@@ -1,7 +1,7 @@
 """Take what commands measured, out of the build folders that they left it in, into docs/figures: what documents cite.
 
-What a run of the bundled, synthetic portfolio shows a reader becomes ``run.json``; of such a build nothing else is
-taken, as all other figures are of real clients.
+What a run of the bundled, synthetic portfolio shows a reader becomes ``run.json``. Figures of the clients' model are
+taken of real clients alone; others hang on no client.
 """
 
 import contextlib
@@ -106,6 +106,10 @@ OF_REAL_CLIENTS: Mapping[str, tuple[str, str, Take]] = {
 OF_THE_BUNDLED_PORTFOLIO: Mapping[str, tuple[str, str, Take]] = {
     "run": ("function.zip", "make run DATA=synthetic", run)
 }
+OF_NO_CLIENT: Mapping[str, tuple[str, str, Take]] = {
+    "exports": ("exports.json", "PYTHONPATH=. python tests/support/everyones.py", whole("exports.json")),
+    "file_sizes": ("file_sizes.json", "python -m benchmarks.file_sizes", whole("file_sizes.json")),
+}
 
 
 def take(build: Path, folder: Path) -> list[Path]:
@@ -114,12 +118,12 @@ def take(build: Path, folder: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        If the folder is no build, or what was measured there is of another model than lies there now.
+        If nothing was measured there, or it is of another model than lies there now.
     """
-    if not (build / "card.json").exists():
-        raise ValueError(f"{build} is no build folder: it holds no card.json, which python -m train leaves")
-    card = decode_card((build / "card.json").read_bytes())
-    kept = OF_THE_BUNDLED_PORTFOLIO if card.data.synthetic else OF_REAL_CLIENTS
+    kept = dict(OF_NO_CLIENT)
+    if (build / "card.json").exists():
+        card = decode_card((build / "card.json").read_bytes())
+        kept |= OF_THE_BUNDLED_PORTFOLIO if card.data.synthetic else OF_REAL_CLIENTS
     version = _json(build / "parity.json")["model_version"] if (build / "parity.json").exists() else None
     contents = {}
     for name, (made, command, taken) in kept.items():
@@ -131,8 +135,11 @@ def take(build: Path, folder: Path) -> list[Path]:
                 f"{build / made} is of model {other}, and {build} holds {version}: {command} measures anew"
             )
         when = datetime.date.fromtimestamp((build / made).stat().st_mtime).isoformat()
-        measured = {"command": command, "date": when, "machine": machine(), "model_version": version}
+        model = None if name in OF_NO_CLIENT else version
+        measured = {"command": command, "date": when, "machine": machine(), "model_version": model}
         contents[folder / f"{name}.json"] = {"measured": measured, **figures}
+    if not contents:
+        raise ValueError(f"{build} holds nothing that the documents cite")
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
         replace(path, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")

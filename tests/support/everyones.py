@@ -1,9 +1,14 @@
 """Exports a model as `python -m export` does, and asks the function for what the model itself says of fresh rows.
 
-Run as a command, it prints the table of docs/models-that-export.md.
+Run as a command, it measures what docs/models-that-export.md lists:
+
+    PYTHONPATH=. python tests/support/everyones.py [OUT]
 """
 
+import contextlib
+import io
 import json
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -21,6 +26,7 @@ from export.exporter import export
 from export.loading import load
 from export.sample import read_sample
 from export.source import Source
+from infra.files import replace
 from lambda_fn.model import Model
 from lambda_fn.observability import Log
 from lambda_fn.service import Service
@@ -29,7 +35,6 @@ from lambda_fn.web.api import Api
 
 TARGET = "the target"
 MADE_UP_ROWS = 500
-HEADER = "| model | table | how | bytes | largest difference | labels that differ |"
 CONTEXT = SimpleNamespace(
     memory_limit_in_mb=1769, aws_request_id="1", invoked_function_arn="", get_remaining_time_in_millis=lambda: 60_000
 )
@@ -127,7 +132,7 @@ def measured(case, folder, open_door=in_this_process):
             found = exported(case, folder)
         except ValueError as refusal:
             assert case.refused and case.refused in str(refusal), refusal
-            return Measured(f"refused: {refusal}", 0, 0.0, 0.0, None, 0)
+            return Measured(" ".join(f"refused: {refusal}".split()), 0, 0.0, 0.0, None, 0)
         assert not case.refused
         predictions = asked(open_door(found.path), as_json(found.fresh))
         fitted, fresh = found.fitted, found.fresh
@@ -149,24 +154,24 @@ def measured(case, folder, open_door=in_this_process):
     return Measured(how, found.path.stat().st_size, allowed, difference, labels, len(predictions))
 
 
-def row_of(case, found):
-    """Write a line of the table."""
-    cells = [case.name, case.table.__name__.replace("_", " "), " ".join(found.how.replace("|", "/").split())]
-    if found.size:
-        labels = "" if found.labels is None else f"{found.labels} of {found.rows}"
-        cells += [f"{found.size:,}", f"{found.difference:.0e}", labels]
-    else:
-        cells += ["", "", ""]
-    return f"| {' | '.join(cells)} |"
+def as_kept(case, found):
+    """Tell of a case what docs/figures/exports.json holds."""
+    kept = found._asdict()
+    del kept["allowed"]
+    return {"name": case.name, "table": case.table.__name__.replace("_", " "), **kept}
 
 
 def main():
-    """Print the table of all models."""
-    print(HEADER)
-    print(f"|{'---|' * HEADER.count(' |')}")
+    """Measure all models, and write down what was found."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "build/exports.json")
+    models = []
     for case in CASES:
-        with tempfile.TemporaryDirectory() as folder:
-            print(row_of(case, measured(case, Path(folder))), flush=True)
+        # The function logs on standard output.
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            models.append(as_kept(case, measured(case, Path(folder))))
+        print(f"{len(models)} of {len(CASES)}: {case.name}, {models[-1]['how']}", flush=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace(out, json.dumps({"models": models}, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 if __name__ == "__main__":
