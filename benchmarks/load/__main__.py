@@ -31,6 +31,7 @@ from typing import Any
 
 import joblib
 import pandas as pd
+import psutil
 
 from benchmarks.direct import Handler, http_event, open_door
 from benchmarks.load.checked import Answered, Case, read_answers, summary, write
@@ -105,20 +106,14 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def memory_of(server: int) -> dict[str, list[int]]:
-    """Read the memory of a server's processes in bytes, by what they are: proc(5)'s VmRSS."""
+    """Read the resident memory of a server's processes in bytes, by what they are."""
     found: dict[str, list[int]] = {"front": [], "emulator": [], "function": []}
-    todo = [server]
-    while todo:
-        process = todo.pop()
-        with contextlib.suppress(OSError):  # it may have ended
-            folder = Path(f"/proc/{process}")
-            line = folder.joinpath("cmdline").read_text()
-            kind = "function" if "awslambdaric" in line and "aws-lambda-rie" not in line else "front"
-            kind = "emulator" if "aws-lambda-rie" in line else kind
-            status = folder.joinpath("status").read_text()
-            found[kind].append(int(status.partition("VmRSS:")[2].split()[0]) * 1024)
-            for thread in folder.joinpath("task").iterdir():
-                todo += map(int, thread.joinpath("children").read_text().split())
+    front = psutil.Process(server)
+    for process in [front, *front.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            line = " ".join(process.cmdline())
+            kind = "emulator" if "aws-lambda-rie" in line else "function" if "awslambdaric" in line else "front"
+            found[kind].append(process.memory_info().rss)
     return found
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from benchmarks.containers import InvocationError
 from benchmarks.peers.rival import HERE, Row, Scores, Server
 from infra.cache import cached
@@ -70,17 +72,12 @@ class ServerSession:
 
     def peak(self) -> int:
         """Return the sum of the peaks of all its processes, in bytes; workers may be in groups of their own."""
-        parents: dict[int, int] = {}
-        peaks: dict[int, int] = {}
-        for status in Path("/proc").glob("[0-9]*/status"):
-            with suppress(OSError):
-                told = dict(re.findall(r"^(PPid|VmHWM):\s*(\d+)", status.read_text(), re.MULTILINE))
-                process = int(status.parent.name)
-                parents[process], peaks[process] = int(told["PPid"]), int(told.get("VmHWM", 0)) * 1024
-        family = {self._process.pid}
-        while children := {process for process, parent in parents.items() if parent in family} - family:
-            family |= children
-        return sum(peaks[process] for process in family)
+        first = psutil.Process(self._process.pid)
+        told = ""
+        for process in [first, *first.children(recursive=True)]:
+            with suppress(OSError):  # it has ended since
+                told += Path(f"/proc/{process.pid}/status").read_text()
+        return sum(map(int, re.findall(r"^VmHWM:\s*(\d+) kB", told, re.MULTILINE))) * 1024
 
     def is_ready(self) -> bool:
         """Tell whether it answers."""

@@ -1,9 +1,12 @@
 """What the load generator holds answers to."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
-from benchmarks.load.__main__ import make_cases, report
+from benchmarks.load.__main__ import make_cases, memory_of, report
 from benchmarks.load.checked import Answered, Case, fault_of, percentiles, read_answers, read_cases, summary, write
 
 CASE = Case("one row", "/predict", "{}", 200, '{"probability":0.25}')
@@ -73,6 +76,19 @@ def test_answers_that_are_not_the_fitted_models_make_no_case(handler, rows, pipe
 
     with pytest.raises(ValueError, match="the pipeline says"):
         make_cases(handler, some, pipeline.predict_proba(some)[:, 0], "credit-card-default")
+
+
+def test_memory_is_read_of_all_processes_by_what_they_are():
+    # A server whose child is a function; its own line doesn't hold the word.
+    child = "[sys.executable, '-c', 'print(flush=True); input()', 'aws' 'lambdaric']"
+    server = [sys.executable, "-c", f"import subprocess, sys; subprocess.run({child})"]
+    with subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        found = memory_of(process.pid)
+        process.communicate(b"\n")
+
+    assert {kind: len(sizes) for kind, sizes in found.items()} == {"front": 1, "emulator": 0, "function": 1}
+    assert all(size > 1e6 for sizes in found.values() for size in sizes)
 
 
 def test_report_tells_what_is_lost():
