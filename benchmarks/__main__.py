@@ -28,7 +28,7 @@ from benchmarks.direct import http_event
 from benchmarks.timing import interleaved
 from infra.command import Command, whole_number
 from infra.files import replace
-from infra.runtime import lambda_environment, runtime_packages
+from infra.runtime import lambda_environment
 from infra.template import read_function
 from lambda_fn.card import ModelCard, missing_as_nan
 from lambda_fn.features import Rule, Value, example_row
@@ -103,8 +103,8 @@ def starts(function: Path, event: Path, pipeline: Path, first: Path | None) -> d
     """Name the ways to start that are compared."""
     packed, floor = function_variables(function), {"PYTHONPATH": str(ordinary.packages())}
     places = {"model": packed["MODEL_PATH"], "event": str(event), "pipeline": str(pipeline)}
-    queue = lambda_environment(read_function("QueueScoreFunction"), function.resolve()) | packed
-    queue |= {"PYTHONPATH": f"{packed['PYTHONPATH']}{os.pathsep}{runtime_packages()}"}
+    queue = lambda_environment(read_function("QueueScoreFunction"), function.resolve())
+    queue |= {"MODEL_PATH": packed["MODEL_PATH"]}
     queue |= {"RESULTS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/012345678912/results.fifo"}
     ways = {
         "floor": Way(cold_start.FLOOR.format(**places), floor),

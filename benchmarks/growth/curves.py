@@ -17,7 +17,7 @@ from benchmarks.direct import http_event
 from benchmarks.growth.fit import exponent
 from benchmarks.growth.shapes import GRID, Grid, Shape, shapes, write_models
 from benchmarks.results_queue import results_queue
-from infra.runtime import lambda_environment, runtime_packages
+from infra.runtime import lambda_environment
 from infra.template import read_function
 from lambda_fn.card import ModelCard
 from lambda_fn.features import example_row
@@ -95,11 +95,8 @@ def functions(function: Path, models: Mapping[Shape, Path], scratch: Path) -> It
     asked["rows"] = http("rows", function / "model.onnx", plain | explained)
     with ExitStack() as stack:
         queue = stack.enter_context(results_queue("127.0.0.1")).variables
-        variables = lambda_environment(read_function("QueueScoreFunction"), function) | packed | dict(queue)
-        variables |= {
-            "PYTHONPATH": f"{function}{os.pathsep}{runtime_packages()}",
-            "MODEL_PATH": str(function / "model.onnx"),
-        }
+        variables = lambda_environment(read_function("QueueScoreFunction"), function) | dict(queue)
+        variables |= {"MODEL_PATH": str(function / "model.onnx")}
         batches = {f"{count} messages": messages(count, example_row(own))() for count in BATCHES}
         asked["batches"] = Asked("queue", write("batches", batches), variables)
         yield asked

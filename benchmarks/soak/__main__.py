@@ -9,7 +9,6 @@ first.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 
 from benchmarks.soak.known import known_rows
 from infra.command import Command, whole_number
-from infra.runtime import lambda_environment, runtime_packages
+from infra.runtime import lambda_environment
 from infra.template import read_function
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -43,8 +42,7 @@ def soak(code: Path, events: int) -> dict[str, Any]:
     """
     code = code.resolve()
     environment = lambda_environment(read_function("QueueScoreFunction"), code)
-    environment |= {"PYTHONPATH": os.pathsep.join(map(str, (code, runtime_packages(), ROOT)))}
-    environment |= {"MODEL_PATH": str(code / "model.onnx")}
+    environment |= {"PYTHONPATH": f"{environment['PYTHONPATH']}:{ROOT}", "MODEL_PATH": str(code / "model.onnx")}
     with tempfile.TemporaryDirectory() as scratch:
         known, out = Path(scratch, "known.json"), Path(scratch, "out.json")
         known.write_text(json.dumps(known_rows(code / "model.onnx")))
