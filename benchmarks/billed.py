@@ -1,6 +1,6 @@
 """What Lambda would bill: durations of the packed functions in containers with Lambda's memory and processor share.
 
-``python -m benchmarks.billed`` needs a Docker engine, prints the tables of docs/cost.md, and writes build/billed.json.
+``python -m benchmarks.billed`` needs a Docker engine, and writes build/billed.json; docs/cost.md is rendered out of it.
 ``--before`` names the unpacked package of another version, whose first answers are measured in turns with this one's.
 """
 
@@ -151,12 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure_all(options: argparse.Namespace) -> None:
-    """Print the tables, and write what was measured."""
+    """Write what was measured."""
     print(ensure_image())
     row = json.loads(ROW.read_text())["instances"][0]
     results: list[dict[str, Any]] = []
-    print("\n| case | MB | first, ms | mean of the others | median | billed | log, bytes |")
-    print("|---|---|---|---|---|---|---|")
     codes = {"now": options.code} | ({"before": options.before} if options.before else {})
     firsts = []
     with results_queue(host_of_containers()) as outcomes:
@@ -166,20 +164,16 @@ def measure_all(options: argparse.Namespace) -> None:
                 variables = queue if name == "QueueScoreFunction" else {}
                 measured = measure(read_function(name), options.code, memory, event, repeats, variables)
                 results.append({"case": case, "memory": memory, "rows": rows, **measured})
-                numbers = [f"{measured[key]:.1f}" for key in ("first", "mean", "median", "billed")]
-                print(f"| {case} | {memory} | {' | '.join(numbers)} | {measured['log']:.0f} |", flush=True)
-        print("\n| first answer | MB | " + " | ".join(f"{version}, ms" for version in codes) + " |")
-        print("|---" * (2 + len(codes)) + "|")
+                dollars = cost(case, rows, memory, measured, "x86_64")["sum"]
+                print(
+                    f"{case}, {memory} MB: first answer {measured['first']:.0f} ms, others billed "
+                    f"{measured['billed']:.1f} ms; ${dollars:.2f} for a million rows",
+                    flush=True,
+                )
         for case, memory, medians in first_answers(codes, options.starts, queue, row):
             firsts.append({"case": case, "memory": memory, **medians})
-            print(f"| {case} | {memory} | {' | '.join(f'{medians[v]:.0f}' for v in codes)} |", flush=True)
-    print("\n| case | MB | processor | requests | duration | around | logs | $ per million |")
-    print("|---|---|---|---|---|---|---|---|")
-    for result in results:
-        for architecture in GB_SECOND:
-            parts = cost(result["case"], result["rows"], result["memory"], result, architecture)
-            dollars = " | ".join(f"{value:.3f}" for value in parts.values())
-            print(f"| {result['case']} | {result['memory']} | {architecture} | {dollars} |")
+            told = ", ".join(f"{version} {milliseconds:.0f} ms" for version, milliseconds in medians.items())
+            print(f"{case}, {memory} MB, median of first answers: {told}", flush=True)
     replace(options.out, json.dumps({"cases": results, "first_answers": firsts}, indent=1).encode() + b"\n")
 
 
