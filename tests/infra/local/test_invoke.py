@@ -70,7 +70,7 @@ def emulator(code):
 def alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # gone before or while it was read
         return False
 
 

@@ -13,6 +13,7 @@ import time
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -49,13 +50,8 @@ class Server:
 
     def environments(self):
         """List the emulators' and the runtimes' process ids; children of the emulators are in their sessions."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
-                found.append((int(stat.parent.name), state, int(parent), int(session)))
-        emulators = {pid for pid, state, parent, _ in found if parent == self.process.pid and state != "Z"}
-        return emulators, {pid for pid, state, _, session in found if session in emulators and state != "Z"}
+        emulators = children_of(self.process.pid)
+        return emulators, {process.pid for process in running() if process.session in emulators}
 
     def end(self, number=signal.SIGINT):
         """Send a signal and wait; give the status."""
@@ -96,9 +92,23 @@ def ask(port, method, path, body=None, headers=None):
         connection.close()
 
 
+class Process(NamedTuple):
+    pid: int
+    parent: int
+    session: int
+
+
+def running():
+    """List the machine's processes, as proc(5) tells them; those that end meanwhile may be missing."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if state != "Z":
+                yield Process(int(stat.parent.name), int(parent), int(session))
+
+
 def children_of(pid):
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return {int(child) for thread in threads for child in (thread / "children").read_text().split()}
+    return {process.pid for process in running() if process.parent == pid}
 
 
 def alive(pid):
