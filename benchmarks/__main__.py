@@ -173,7 +173,7 @@ def measure(build: Path, turns: int, scratch: Path) -> dict[str, Any]:
     rows, table = scratch / "rows.json", build / "tidy.csv"
     to_explain = rows_to_explain(card, table) if table.exists() else {}
     rows.write_text(json.dumps({name: as_instances(card, chosen) for name, chosen in to_explain.items()}))
-    first = ordinary.first_version(table)
+    first = ordinary.first_version(table, joblib.load(pipeline_path)[-1])
     variables = function_variables(function, ordinary.packages())
     ways = {"handler": Warm(ROOT / "benchmarks/handler.py", variables, (rows,))}
     if first:
