@@ -15,7 +15,7 @@ from export.limits import check_values
 from export.refusal import NotFoldable
 from export.steps import Steps
 from export.table import Table
-from export.trees.expression import Expression
+from export.trees.expression import Columns, Expression
 from lambda_fn.card import Card, missing_as_nan
 
 
@@ -73,7 +73,10 @@ def convert(
     rows = "rows" if explanation else "features"
     steps = None if table is None or sample is None else Steps(graph, rows, table, sample)
     arithmetic = Arithmetic(graph, rows, expression, steps)
-    scores = arithmetic.write(expression, 1 if cut else None)
+    # Where the label asks for the first class's share, both are written, and the second is taken from them.
+    asks_first = cut is not None and isinstance(cut.of, Columns) and cut.of.places == (0,)
+    both = arithmetic.write(expression) if asks_first or not cut else ""
+    scores = arithmetic.write(expression, 1) if cut else both
     output = _SCORES[card.task]
     n_scores = len(card.target.classes) if card.task == "multiclass" else 1
     kept = {output: (scores, n_scores)}
