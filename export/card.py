@@ -37,6 +37,8 @@ from lambda_fn.card import (
 
 # Limits that are tried from the outside in, so that a card's limits are round: doubles, what trees of float32 hold, ...
 _LADDER = (1e300, 3.4e38, 1e38, 1e36, 1e30, 1e18, 1e15, 1e12, 1e9, 1e6, 1e3, 1.0, 0.0)
+# Where all of these are refused, parts of the way from the last one to the training range, as for a logarithm.
+_SHARES = (1e-6, 1e-3, 0.1, 0.5)
 _LARGEST_WHOLE = 2.0**53 - 1  # a larger one may be read as the double of another
 # A list of codes or categories that is longer is no list to choose from.
 _MOST_CATEGORIES = 1_000
@@ -238,14 +240,22 @@ def _widest(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> t
             wide[place] = msgspec.structs.replace(wide[place], allows_unknown=unknown, minimum=-1.0 if unknown else 0.0)
     for side, sign in (("maximum", 1.0), ("minimum", -1.0)):
         left = {place for place, feature in enumerate(features) if feature.kind in ("integer", "number")}
-        for limit in _LADDER:
-            values = {place: sign * _at_most(features[place], limit) for place in sorted(left)}
+        refused: dict[int, float] = {}
+        for limit, share in [*((limit, None) for limit in _LADDER), *((0.0, share) for share in _SHARES)]:
+            values = {
+                place: sign * _at_most(features[place], limit)
+                if share is None
+                else _part_of_way(features[place], refused.get(place), share, side)
+                for place in sorted(left)
+            }
             values = {place: x for place, x in values.items() if sign * x > sign * getattr(features[place], side)}
             answers = taken(changed(values), alike=True).tolist() if values else []
             for place, is_taken in zip(values, answers, strict=True):
                 if is_taken:
                     wide[place] = msgspec.structs.replace(wide[place], **{side: values[place]})
                     left.remove(place)
+                elif share is None:
+                    refused[place] = values[place]
     # What each column takes alone may be too much together, for sums.
     for limit in _LADDER:
         ends = np.repeat(row[None, :], 2, axis=0)
@@ -280,7 +290,7 @@ def _within_proof(source: Source, features: tuple[Feature, ...], X: pd.DataFrame
     for taken in asked:
         if isinstance(taken, NotFoldable):
             continue
-        ends = [domain.values(np.array([domain.low, domain.high])) for domain in taken.domains]
+        ends = [domain.values(np.array([domain.low, domain.high])).tolist() for domain in taken.domains]
         features = tuple(
             _between(feature, *pair) if feature.kind in ("number", "integer") else feature
             for feature, pair in zip(features, ends, strict=True)
@@ -304,14 +314,23 @@ def _near_sample(feature: Feature) -> Feature:
 
 
 def _between(feature: Feature, low: float, high: float) -> Feature:
-    """Narrow the limits of a feature to round ones that lie between two values."""
-    lowest = next((-limit for limit in _LADDER if -limit >= low), low)
-    highest = next((limit for limit in _LADDER if limit <= high), high)
+    """Narrow the limits of a feature to what lies between two values; to round ones, beside the training range."""
+    lowest = next((-limit for limit in _LADDER if low <= -limit <= feature.training_minimum), low)
+    highest = next((limit for limit in _LADDER if high >= limit >= feature.training_maximum), high)
     return msgspec.structs.replace(
         feature,
         minimum=feature.minimum if feature.minimum >= low else min(lowest, feature.training_minimum),
         maximum=feature.maximum if feature.maximum <= high else max(highest, feature.training_maximum),
     )
+
+
+def _part_of_way(feature: Feature, refused: float | None, share: float, side: str) -> float:
+    """Give a value between one that is refused and the end of the training range."""
+    end = float(getattr(feature, side))
+    if refused is None:
+        return end
+    between = refused + share * (end - refused)
+    return float(np.rint(between)) if feature.kind == "integer" else rounded(between)
 
 
 def _at_most(feature: Feature, limit: float) -> float:
