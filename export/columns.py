@@ -94,6 +94,13 @@ class Stage:
         return found
 
 
+def through(steps: Sequence[Any], frame: Any) -> Any:
+    """Take a raw frame through fitted steps, in order."""
+    for step in steps:
+        frame = step.transform(frame)
+    return frame
+
+
 def quietly(function: Callable[[Any], Any], frame: Any) -> Any:
     """Call fitted transformers on values far from what they were fitted on, of which they may warn."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):

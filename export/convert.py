@@ -18,6 +18,9 @@ from export.table import Table
 from export.trees.expression import Columns, Expression
 from lambda_fn.card import Card, missing_as_nan
 
+# The output that holds a file's scores, by its task.
+SCORES = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -77,7 +80,7 @@ def convert(
     asks_first = cut is not None and isinstance(cut.of, Columns) and cut.of.places == (0,)
     both = arithmetic.write(expression) if asks_first or not cut else ""
     scores = arithmetic.write(expression, 1) if cut else both
-    output = _SCORES[card.task]
+    output = SCORES[card.task]
     n_scores = len(card.target.classes) if card.task == "multiclass" else 1
     kept = {output: (scores, n_scores)}
     if card.task == "binary" and not cut:
@@ -104,9 +107,6 @@ def convert(
     return _model(graph, card, n_scores)
 
 
-_SCORES = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
-
-
 def _keep(graph: Graph, kept: Mapping[str, tuple[str, int]]) -> None:
     """Give a model's values their output's name and shape: [N, K], or [N] of a single column."""
     for to, (value, width) in kept.items():
@@ -127,7 +127,7 @@ def _explanation(card: Card) -> Explanation | None:
 def _model(graph: Graph, card: Card, n_scores: int) -> onnx.ModelProto:
     value, n_features, n_families = helper.make_tensor_value_info, len(card.features), len(card.families)
     inputs = [value("features", DOUBLE, ["N", n_features])]
-    outputs = [value(_SCORES[card.task], DOUBLE, ["N", n_scores] if n_scores > 1 else ["N"])]
+    outputs = [value(SCORES[card.task], DOUBLE, ["N", n_scores] if n_scores > 1 else ["N"])]
     if card.task != "regression":
         outputs.append(value("label", INT64, ["N"]))
     if card.families:

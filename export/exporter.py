@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from export import proof, witness
 from export.bounds import bound, is_exact, rounding
-from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
 from export.domain import domain_of
+from export.features import tensor
 from export.fold import Folded, fold
 from export.golden import golden
 from export.proof import ProofError

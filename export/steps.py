@@ -7,6 +7,7 @@ column by itself, and what mixes columns is converted by `export.fallback`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from export import fallback, maps
-from export.columns import Stage, origin, positions, quietly
+from export.columns import Stage, origin, positions, quietly, through
 from export.graph import INT64, Graph
 from export.refusal import NotFoldable
 from export.table import Table
@@ -75,13 +76,7 @@ class Steps:
 
     def tried(self, steps: Sequence[Any]) -> NDArray[np.float64]:
         """Give what fitted steps make of the rows that converted parts are tried on."""
-
-        def run(frame: Any) -> Any:
-            for step in steps:
-                frame = step.transform(frame)
-            return frame
-
-        return as_numbers(quietly(run, self._table.frame(self._sample)))
+        return as_numbers(quietly(partial(through, steps), self._table.frame(self._sample)))
 
     def _start(self) -> _Grid:
         is_number = np.array([_is_number(feature) for feature in self._table.features])

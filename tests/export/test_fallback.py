@@ -305,43 +305,6 @@ def test_model_of_an_array_is_exported():
     assert largest(report) <= 1e-12
 
 
-def test_drawn_limits_stay_near_the_sample_where_rows_alone_bear_witness():
-    line = make_pipeline(StandardScaler(), LogisticRegression())
-    forest = RandomForestClassifier(2, max_depth=2, random_state=0)
-
-    (near,) = exported(line, "binary", X[["visits"]], made_up=50)[1].features
-    (far,) = exported(forest, "binary", X[["visits"]], made_up=50)[1].features
-
-    assert (near.minimum, near.maximum) == (-110.0, 121.0)
-    assert far.maximum > 1e12
-
-
-@pytest.mark.parametrize(
-    ("model", "lowest"),
-    [
-        (RandomForestClassifier(2, random_state=0), [5e-324, 1.0]),
-        (LogisticRegression(), [pytest.approx(2.5e-4, rel=0.1), 2.0]),
-    ],
-    ids=["forest", "line"],
-)
-def test_drawn_limits_reach_what_a_logarithm_takes_below_the_sample(model, lowest):
-    frame = pd.DataFrame({"rent": X["net income, €"] / 1_000 + 250, "at least 3": X["visits"] + 3})
-
-    features = exported(make_pipeline(FunctionTransformer(np.log), model), "binary", frame)[1].features
-
-    assert [feature.minimum for feature in features] == lowest
-
-
-def test_drawn_limits_are_no_rounder_than_the_training_range_allows():
-    frame = pd.DataFrame({"share": X["visits"] / 12 - 0.5})
-
-    (share,) = exported(
-        make_pipeline(FunctionTransformer(np.log1p), RandomForestClassifier(2, random_state=0)), "binary", frame
-    )[1].features
-
-    assert share.minimum == np.nextafter(-1.0, 0.0) < share.training_minimum
-
-
 def test_thresholds_of_lines_hold():
     fitted = make_pipeline(prepared(), LogisticRegression()).fit(X, Y["binary"])
     card = draw_card(Source(fitted), Sample(X, Y["binary"], DATA), name="ugly", with_reasons=False)
