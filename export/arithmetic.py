@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from export import calibration, fallback, kernels, tree_ensemble
 from export.columns import quietly
@@ -53,6 +54,7 @@ class Arithmetic:
         self._written: dict[tuple[int, int | None], str] = {}
         self._prepared: dict[tuple[int, ...], str] = {}
         self._rounded: dict[str, str] = {}
+        self._machines: dict[tuple[int, str], str] = {}
 
     def write(self, expression: Expression, place: int | None = None) -> str:
         """Write what an expression gives, [R, K]; or, where ``place`` is given, that one of its columns, [R, 1]."""
@@ -115,6 +117,8 @@ class Arithmetic:
                 raise NotFoldable("trees whose leaves add to all outputs are written where they are averaged alone")
             elif place is None:
                 self._written[key] = self._means_of_vectors(member, name)
+            elif (whole := self._written.get((id(ensemble), None))) is not None:
+                self._written[key] = self._gather(whole, (place,))
             else:
                 one = replace(ensemble.trees, weight=ensemble.trees.weight[:, [place]])
                 self._trees(member, one, name, is_mean=True)
@@ -329,8 +333,12 @@ class Arithmetic:
             x = self.write(expression.of)
         except NotFoldable as reason:
             raise NotFoldable(f"{expression.of.because}, and {reason}") from reason
-        if kernels.reads(model, expression.gives):
-            return kernels.write(self._graph, model, x, name)
+        if kernels.reads(model):
+            if (id(model), x) not in self._machines:
+                self._machines[id(model), x] = kernels.write(self._graph, model, x, name)
+            decision = self._machines[id(model), x]
+            has_pair = is_classifier(model) and expression.gives == "scores"
+            return kernels.write_probabilities(self._graph, model, decision, name) if has_pair else decision
         X = self._steps.tried(expression.of.steps)
         try:
             part = fallback.convert(model, X, quietly(expression.ask, X), expression.gives)

@@ -6,12 +6,13 @@ a row are independent questions, so that finding every change in a table takes s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.columns import Reader, Stage
+from export.columns import Reader, Stage, through
 from export.domain import Domain, domain_of
 from export.ordered import from_key, middle
 from export.refusal import NotFoldable
@@ -82,13 +83,7 @@ class Asked:
         self._reference = np.array([feature.training_minimum for feature in table.features])
         n = len(self.domains)
         stage = Stage(lambda frame: frame, np.arange(n), (np.empty(0),) * n)
-
-        def run(frame: Any) -> Any:
-            for step in steps:
-                frame = step.transform(frame)
-            return frame
-
-        self._leave_out_refused(Stage(run, stage.raw, stage.points))
+        self._leave_out_refused(replace(stage, run=partial(through, steps)))
         reader = Reader(self.preimages)
         for step in steps:
             stage = reader.through(step, stage)

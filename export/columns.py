@@ -39,7 +39,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_array
 
 from export.refusal import NotFoldable
-from export.trees.prepared import Chosen, Codes, Gaps, Whole, Zeros, as_numbers
+from export.trees.prepared import Absent, Chosen, Codes, Gaps, Whole, Zeros, as_numbers
 
 # Each column by itself, and a larger value never becomes a smaller one.
 _MONOTONE = (
@@ -88,10 +88,17 @@ class Stage:
         """Run a raw frame up to this stage: shape (n, n_columns). Columns that aren't asked for may hold texts."""
         table = quietly(self.run, frame)
         if columns is None or issparse(table):
-            return numbers(table)
+            return as_numbers(table)
         found = np.full(table.shape, np.nan)
-        found[:, columns] = numbers(table.iloc[:, columns] if isinstance(table, pd.DataFrame) else table[:, columns])
+        found[:, columns] = as_numbers(table.iloc[:, columns] if isinstance(table, pd.DataFrame) else table[:, columns])
         return found
+
+
+def through(steps: Sequence[Any], frame: Any) -> Any:
+    """Take a raw frame through fitted steps, in order."""
+    for step in steps:
+        frame = step.transform(frame)
+    return frame
 
 
 def quietly(function: Callable[[Any], Any], frame: Any) -> Any:
@@ -99,11 +106,6 @@ def quietly(function: Callable[[Any], Any], frame: Any) -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return function(frame)
-
-
-def numbers(table: Any) -> NDArray[np.float64]:
-    """Give a table that transformers made as an array: sparse ones and frames, None and NA as NaN."""
-    return as_numbers(table.toarray() if issparse(table) else table)
 
 
 # Finds the raw values around which columns of a stage reach and pass given values of their own.
@@ -156,6 +158,8 @@ class Reader:
         if turns is not None and any(map(len, turns)):
             found = self.preimages(stage, [np.unique(np.array(values, np.float64)) for values in turns])
             points = tuple(np.union1d(old, new) for old, new in zip(points, found, strict=True))
+        if isinstance(step, Absent):  # 0 alone is left out, where a scaler makes a held 0 of numbers beside it
+            points = tuple(np.union1d(own, 0.0) for own in points)
         before = stage.run
         return Stage(
             lambda frame: step.transform(before(frame)),
@@ -213,7 +217,7 @@ class Reader:
             return every[step.get_support()], None
         if kind is Chosen:
             return step.columns, None
-        if kind in (Codes, Gaps, Whole, Zeros):
+        if kind in (Absent, Codes, Gaps, Whole, Zeros):
             return every, [step.turns] * n
         where = " -> ".join((*stage.where, kind.__name__)) if stage.where else kind.__name__
         raise NotFoldable(f"the step {where} is not known to map each column by itself: it may mix columns")
@@ -224,6 +228,18 @@ class Reader:
         kept = every if step.keep_empty_features else every[~pd.isna(step.statistics_)]
         flags = step.indicator_.features_ if step.add_indicator else np.empty(0, np.int64)
         return np.concatenate([kept, flags]), [_numbers_among([step.missing_values])] * len(every)
+
+
+def origin(step: Any, n_columns: int) -> NDArray[np.int64]:
+    """Tell which column of its input each column of a step hangs on.
+
+    Raises
+    ------
+    NotFoldable
+        Where it is not known to map each column by itself.
+    """
+    reader = Reader(lambda stage, values: [np.empty(0)] * len(stage.raw))
+    return reader.through(step, Stage(lambda frame: frame, np.arange(n_columns), (np.empty(0),) * n_columns)).raw
 
 
 def _selected(run: Callable[[Any], Any], places: NDArray[np.int64], frame: Any) -> Any:

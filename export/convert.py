@@ -15,8 +15,11 @@ from export.limits import check_values
 from export.refusal import NotFoldable
 from export.steps import Steps
 from export.table import Table
-from export.trees.expression import Expression
+from export.trees.expression import Columns, Expression
 from lambda_fn.card import Card, missing_as_nan
+
+# The output that holds a file's scores, by its task.
+SCORES = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,11 @@ def convert(
     rows = "rows" if explanation else "features"
     steps = None if table is None or sample is None else Steps(graph, rows, table, sample)
     arithmetic = Arithmetic(graph, rows, expression, steps)
-    scores = arithmetic.write(expression, 1 if cut else None)
-    output = _SCORES[card.task]
+    # Where the label asks for the first class's share, both are written, and the second is taken from them.
+    asks_first = cut is not None and isinstance(cut.of, Columns) and cut.of.places == (0,)
+    both = arithmetic.write(expression) if asks_first or not cut else ""
+    scores = arithmetic.write(expression, 1) if cut else both
+    output = SCORES[card.task]
     n_scores = len(card.target.classes) if card.task == "multiclass" else 1
     kept = {output: (scores, n_scores)}
     if card.task == "binary" and not cut:
@@ -101,9 +107,6 @@ def convert(
     return _model(graph, card, n_scores)
 
 
-_SCORES = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}
-
-
 def _keep(graph: Graph, kept: Mapping[str, tuple[str, int]]) -> None:
     """Give a model's values their output's name and shape: [N, K], or [N] of a single column."""
     for to, (value, width) in kept.items():
@@ -124,7 +127,7 @@ def _explanation(card: Card) -> Explanation | None:
 def _model(graph: Graph, card: Card, n_scores: int) -> onnx.ModelProto:
     value, n_features, n_families = helper.make_tensor_value_info, len(card.features), len(card.families)
     inputs = [value("features", DOUBLE, ["N", n_features])]
-    outputs = [value(_SCORES[card.task], DOUBLE, ["N", n_scores] if n_scores > 1 else ["N"])]
+    outputs = [value(SCORES[card.task], DOUBLE, ["N", n_scores] if n_scores > 1 else ["N"])]
     if card.task != "regression":
         outputs.append(value("label", INT64, ["N"]))
     if card.families:

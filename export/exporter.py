@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from export import proof, witness
 from export.bounds import bound, is_exact, rounding
-from export.card import tensor
 from export.convert import Cut, convert
 from export.decision import NoCutError, find_cut
 from export.domain import domain_of
+from export.features import tensor
 from export.fold import Folded, fold
 from export.golden import golden
+from export.proof import ProofError
 from export.source import Source, Subject
 from export.table import Table
 from export.trees.expression import Expression, Model, raw_of
@@ -88,10 +89,15 @@ def export(fitted: Any, card: Card, sample: Any = None, made_up: int | None = No
         witnesses["sample"], report["sample_rows_refused"] = _allowed(served, card, witnesses["sample"])
 
     tolerance = _tolerance(folded)
-    report["witnesses"] = {
-        name: witness.compare(subject, served, X, tolerance, name, is_exact=not folded.not_folded)
-        for name, X in witnesses.items()
-    }
+    try:
+        report["witnesses"] = {
+            name: witness.compare(subject, served, X, tolerance, name, is_exact=not folded.not_folded)
+            for name, X in witnesses.items()
+        }
+    except ProofError as error:
+        if not folded.not_folded:
+            raise
+        raise ProofError(f"{error}; rows alone can tell, as {'; '.join(folded.not_folded)}") from error
     if card.families:
         explained = witnesses.get("sample", rows)
         report["reasons"] = witness.compare_reasons(subject, served, explained, tolerance)

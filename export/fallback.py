@@ -6,6 +6,7 @@ on rows. What neither does is refused by name.
 
 import warnings
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any, Literal
 
 import numpy as np
@@ -124,7 +125,7 @@ def _in_short(error: Exception) -> str:
     if text.startswith(("Unable to find a shape calculator", "Unable to find a converter")):
         return "skl2onnx has no converter for it"
     own = text.partition(" You may raise an issue")[0].partition(" Please raise an issue")[0]
-    return f"its conversion by skl2onnx fails: {own[:200].rstrip('. ')}"
+    return f"its conversion by skl2onnx fails: {shorten(own, 200, placeholder=' ...').rstrip('.')}"
 
 
 def _converted(fitted: Any, n_columns: int, kind: int, gives: Gives) -> Part:

@@ -28,7 +28,7 @@ from export import boosters, mlflow_model
 from lambda_fn.card import CardError
 
 # Whose classes a skops file may name beside those that skops knows by itself.
-_TRUSTED = ("sklearn.", "xgboost.", "lightgbm.", "numpy.", "scipy.", "builtins.")
+_TRUSTED = ("sklearn.", "xgboost.", "lightgbm.", "numpy.", "scipy.", "builtins.", "collections.OrderedDict")
 _WRITTEN_BY = re.compile(rb"_sklearn_version.{1,8}?(\d+\.\d+[.0-9a-z]*)", re.DOTALL)
 
 

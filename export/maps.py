@@ -36,7 +36,7 @@ from sklearn.utils.validation import check_array
 
 from export.columns import quietly, widths
 from export.graph import DOUBLE, FLOAT, INT64, Graph
-from export.trees.prepared import Chosen, Codes, Gaps, Whole, Zeros
+from export.trees.prepared import Absent, Chosen, Codes, Gaps, Whole, Zeros
 
 Places = NDArray[np.int64]
 
@@ -260,6 +260,8 @@ def _splined(on: _Map, step: Any, x: str) -> str | None:
     """Compute B-splines as what they are between two knots: polynomials, whose coefficients are looked up."""
     if step.extrapolation == "periodic" or step.degree == 0 or getattr(step, "handle_missing", "error") != "error":
         return None
+    if step.extrapolation == "linear" and step.degree == 1 and step.n_features_in_ > 1:
+        return None  # scikit-learn 1.9 takes other knots for the ends of all columns but the first
     tables = [_polynomials(step, step.bsplines_[place]) for place in on.places]
     edges = np.array([table[0] for table in tables])
     first = np.array([table[1] for table in tables])
@@ -293,9 +295,13 @@ def _polynomials(step: Any, spline: Any) -> tuple[NDArray[np.float64], NDArray[n
                 side[-2] = spline(end, nu=1)
     else:
         outer[0], outer[1] = pieces[:, 0], pieces[:, -1]
-    continues = step.extrapolation == "continue"
+    continues = step.extrapolation in ("continue", "error")
     first = np.concatenate([knots[:1], knots[:-1], knots[-2:-1] if continues else knots[-1:]])
     return knots, first, np.concatenate([outer[:1], pieces.transpose(1, 0, 2), outer[1:]])
+
+
+def _absent(on: _Map, step: Absent, x: str) -> str:
+    return on.add("Where", on.add("Equal", x, 0.0), np.nan, x)
 
 
 def _gaps(on: _Map, step: Gaps, x: str) -> str:
@@ -394,6 +400,7 @@ _WRITERS: tuple[tuple[Any, Callable[[_Map, Any, str], str | None]], ...] = (
     (FastICA, _unmixed),
     (LinearDiscriminantAnalysis, _discriminated),
     (Chosen, lambda on, step, x: _chosen(on, x, _here(on, step.columns))),
+    (Absent, _absent),
     (Gaps, _gaps),
     (Whole, _whole),
     (Zeros, _zeros),

@@ -93,7 +93,14 @@ def _texts(source: Source, target: str | None) -> list[str]:
 
 def _with_none(X: pd.DataFrame, source: Source) -> pd.DataFrame:
     """Write gaps as None where the model was fitted so: scikit-learn tells it from NaN, and a CSV file doesn't."""
-    texts = [name for name in X if any(value is None for value in source.categories.get(name, ()))]
+    known = {name: source.categories.get(name, ()) for name in X}
+    texts = [name for name in X if any(value is None for value in known[name])]
+    for name in texts:
+        if any(value != value for value in known[name]):
+            raise CardError(
+                f"the model was fitted on both None and NaN in the column {name!r} and tells them apart, where a "
+                "request has one null: write all gaps alike before it is fitted, say with table.fillna(np.nan)"
+            )
     gaps = {name: [None if pd.isna(value) else value for value in X[name]] for name in texts}
     return X.assign(**{name: pd.Series(values, X.index, dtype=object) for name, values in gaps.items()})
 

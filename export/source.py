@@ -20,7 +20,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
-from export.columns import positions
+from export.columns import origin, positions
+from export.refusal import NotFoldable
 from export.table import Table
 from export.trees.expression import Model, members
 from export.trees.prepared import Codes
@@ -83,7 +84,7 @@ class Source:
             )
         if isinstance(self.fitted, BaseSearchCV) and hasattr(self.fitted, "cv_results_"):
             return f"the {self.kind} holds no model: fit it with refit=True"
-        if not hasattr(self.fitted, "predict") and not hasattr(self.fitted, "transform"):
+        if not hasattr(self.fitted, "fit"):
             return f"a {self.kind} is no model; {allowed}, alone or as the last step of a Pipeline"
         if not _is_fitted(self.fitted):
             return f"the {self.kind} is not fitted: call fit before it is saved"
@@ -100,14 +101,8 @@ class Source:
     def categories(self) -> dict[str, list[Any]]:
         """The values that its encoders know of columns, by name: a CSV file can't say of 06 whether it is a text."""
         found: dict[str, list[Any]] = {}
-        for part in _parts(self.fitted):
-            found |= dict(_categories(part, getattr(part, "feature_names_in_", ())))
-            if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_"):  # fitted
-                named = [str(name) for name in getattr(part, "feature_names_in_", range(part.n_features_in_))]
-                for _, inner, selected in part.transformers_:
-                    own = [named[place] for place in positions(part, selected)]
-                    for inside in _parts(inner):
-                        found |= dict(_categories(inside, own))
+        for name, values in _categories(self.fitted, self.names or [str(place) for place in range(self.n_features)]):
+            found[name] = [*found.get(name, ()), *values]
         return found
 
     @cached_property
@@ -238,21 +233,36 @@ def _is_fitted(model: Any) -> bool:
 
 
 def _categories(part: Any, names: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
-    """Pair columns with the values that an encoder of just these knows."""
-    known = getattr(part, "categories_", ())
-    return zip(names, map(list, known), strict=True) if len(known) == len(names) else iter(())
+    """Walk a fitted model and its parts; pair the raw columns with the values that the encoders of just these know."""
+    names = [str(name) for name in getattr(part, "feature_names_in_", names)]
+    match part:
+        case Pipeline():
+            for _, step in part.steps:
+                found = dict(_categories(step, names))
+                yield from found.items()
+                # What comes behind an encoder are its codes, which another one may know.
+                names = ["" if name in found else name for name in _behind(step, names)]
+        case ColumnTransformer() if hasattr(part, "transformers_"):  # fitted
+            for _, inner, selected in part.transformers_:
+                yield from _categories(inner, [names[place] for place in positions(part, selected)])
+        case dict():
+            yield from _categories(list(part.values()), names)
+        case list() | tuple():
+            for one in part:
+                yield from _categories(one, names)
+        case BaseEstimator() | _CalibratedClassifier():
+            known = getattr(part, "categories_", ())
+            if len(known) == len(names):
+                yield from zip(names, map(list, known), strict=True)
+            yield from _categories(vars(part), names)
 
 
-def _parts(fitted: Any) -> Iterator[Any]:
-    """Walk a fitted model and the fitted parts that it holds, transformers among them."""
-    if isinstance(fitted, dict):
-        fitted = list(fitted.values())
-    if isinstance(fitted, (list, tuple)):
-        for one in fitted:
-            yield from _parts(one)
-    elif isinstance(fitted, (BaseEstimator, _CalibratedClassifier)):
-        yield fitted
-        yield from _parts(vars(fitted))
+def _behind(step: Any, names: Sequence[str]) -> list[str]:
+    """Name the raw columns that the columns behind a step hang on; none of a step that mixes them."""
+    try:
+        return [names[place] for place in origin(step, len(names))]
+    except (NotFoldable, AttributeError, IndexError):  # or is not fitted, or on other columns
+        return []
 
 
 def _names(fitted: Any) -> list[str] | None:

@@ -7,6 +7,7 @@ column by itself, and what mixes columns is converted by `export.fallback`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from export import fallback, maps
-from export.columns import Reader, Stage, numbers, positions, quietly
+from export.columns import Stage, origin, positions, quietly, through
 from export.graph import INT64, Graph
 from export.refusal import NotFoldable
 from export.table import Table
+from export.trees.prepared import as_numbers
 from lambda_fn.card import Feature
 
 # Rows on which a converted part is compared with the fitted one.
@@ -74,13 +76,7 @@ class Steps:
 
     def tried(self, steps: Sequence[Any]) -> NDArray[np.float64]:
         """Give what fitted steps make of the rows that converted parts are tried on."""
-
-        def run(frame: Any) -> Any:
-            for step in steps:
-                frame = step.transform(frame)
-            return frame
-
-        return numbers(quietly(run, self._table.frame(self._sample)))
+        return as_numbers(quietly(partial(through, steps), self._table.frame(self._sample)))
 
     def _start(self) -> _Grid:
         is_number = np.array([_is_number(feature) for feature in self._table.features])
@@ -106,11 +102,11 @@ class Steps:
             ]
             return replace(self._joined(parts), run=run)
         try:
-            origin = _origin(step, len(grid.raw))
+            places = origin(step, len(grid.raw))
         except NotFoldable:
             return self._mixed(step, grid, run)
         here = np.flatnonzero(grid.is_number)
-        after = _Grid(run, grid.raw[origin], grid.is_number[origin], grid.block)
+        after = _Grid(run, grid.raw[places], grid.is_number[places], grid.block)
         if not len(here):
             return after
         name = self._name(type(step).__name__)
@@ -159,13 +155,20 @@ class Steps:
         given, made = quietly(grid.run, frame), quietly(run, frame)
         if _are_same(given, made):  # it makes a table dense, say, or gives it other names
             return replace(grid, run=run)
-        expected = numbers(made)
+        expected = as_numbers(made)
         n = expected.shape[1]
-        x, name = self._whole(grid), self._name(type(step).__name__)
+        try:
+            x = self._whole(grid)
+        except NotFoldable as error:
+            raise NotFoldable(
+                f"{type(step).__name__} can't be exported behind texts: {error}; OneHotEncoder, OrdinalEncoder and "
+                "TargetEncoder can be"
+            ) from error
+        name = self._name(type(step).__name__)
         block = maps.write(self._graph, step, x, np.arange(len(grid.raw)), name)
         if block is not None:
             return _Grid(run, np.full(n, -1), np.ones(n, bool), block)
-        part = fallback.convert(step, numbers(given), expected, "transform")
+        part = fallback.convert(step, as_numbers(given), expected, "transform")
         block = fallback.inline(self._graph, part, x, name)
         return _Grid(run, np.full(n, -1), np.ones(n, bool), block)
 
@@ -248,16 +251,3 @@ def _selected(run: Callable[[Any], Any], places: NDArray[np.int64]) -> Callable[
         return table.iloc[:, places] if hasattr(table, "iloc") else table[:, places]
 
     return selected
-
-
-def _origin(step: Any, n_columns: int) -> NDArray[np.int64]:
-    """Tell which column of its input each column of a step hangs on.
-
-    Raises
-    ------
-    NotFoldable
-        Where it is not known to map each column by itself.
-    """
-    no_points = (np.empty(0),) * n_columns
-    reader = Reader(lambda stage, values: [np.empty(0)] * n_columns)
-    return reader.through(step, Stage(lambda frame: frame, np.arange(n_columns), no_points)).raw

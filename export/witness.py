@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from export.convert import SCORES
 from export.domain import Domain
 from export.explain import masks, weights
 from export.ordered import from_key, to_key
@@ -101,7 +102,7 @@ class Served:
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
         self._card = card
-        self._score = {"binary": "probability", "multiclass": "probabilities", "regression": "value"}[card.task]
+        self._score = SCORES[card.task]
 
     def run(self, X: NDArray[np.float64], *outputs: str, explain: bool = False) -> list[NDArray[Any]]:
         """Score rows, in parts, as explanations hold much for each row."""

@@ -33,7 +33,10 @@ def read(model: Any) -> Reading:
     """Read a fitted model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.json"
-        model.save_model(str(path), format="json")
+        try:
+            model.save_model(str(path), format="json")
+        except Exception as error:  # CatBoost's own, which is no ValueError
+            raise NotFoldable(f"CatBoost does not write this model as JSON, which is what is read: {error}") from error
         written = json.loads(path.read_text())
     loss = written["model_info"]["params"].get("loss_function", {}).get("type") if "model_info" in written else None
     loss = loss or model.get_all_params()["loss_function"].partition(":")[0]

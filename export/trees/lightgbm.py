@@ -45,8 +45,13 @@ def read(model: Any) -> Reading:
             f"LightGBM's objective {objective!r} is not among those that can be exported: {', '.join(sorted(_LINKS))}"
         )
     link = Link.SIGNED_SQUARE if "sqrt" in parameters else _LINKS[objective]
-    is_of_classes = objective in _CLASSES and not type(model).__name__.endswith(("Regressor", "Ranker"))
-    if link == Link.LOGISTIC_PAIR and not is_of_classes:
+    name = type(model).__name__
+    is_of_classes = objective in _CLASSES and not name.endswith(("Regressor", "Ranker"))
+    if name.endswith("Classifier") and not is_of_classes:
+        if objective != "cross_entropy":
+            raise NotFoldable(f"LightGBM's classifier was fitted with the objective {objective!r}, which is of values")
+        link, is_of_classes = Link.LOGISTIC_PAIR, True
+    elif link == Link.LOGISTIC_PAIR and not is_of_classes:
         link = Link.LOGISTIC
     (steepness,) = [float(p.partition(":")[2]) for p in parameters if p.startswith("sigmoid:")] or [1.0]
     nodes = [_nodes(tree) for tree in trees]

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 
 def as_numbers(table: Any) -> NDArray[np.float64]:
-    """Give a table as float64; None and NA become NaN."""
+    """Give a table as float64; None and NA become NaN, and what a sparse one leaves out is 0."""
     if not isinstance(table, pd.DataFrame):
-        return np.asarray(table, np.float64)
+        return np.asarray(table.toarray() if issparse(table) else table, np.float64)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in table.dtypes):
         return np.asarray(table.to_numpy(np.float64))
     parts = [table.iloc[:, place].to_numpy(np.float64, na_value=np.nan) for place in range(table.shape[1])]
@@ -59,13 +60,30 @@ class Codes:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Some of the columns, as a bag's models are given them: an array."""
+    """Some of the columns, as a bag's models are given them: an array, or a sparse matrix."""
 
     columns: NDArray[np.int64]
 
-    def transform(self, table: Any) -> NDArray[Any]:
+    def transform(self, table: Any) -> Any:
         """Choose columns."""
-        return np.asarray(table.iloc[:, self.columns] if isinstance(table, pd.DataFrame) else table[:, self.columns])
+        chosen = table.iloc[:, self.columns] if isinstance(table, pd.DataFrame) else table[:, self.columns]
+        return chosen if issparse(chosen) else np.asarray(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """What a sparse matrix leaves out, which a library takes for a gap; a 0 that it holds is a 0."""
+
+    turns: tuple[float, ...] = (0.0,)
+
+    def transform(self, table: Any) -> NDArray[np.float64]:
+        """Put NaN in the place of what is left out."""
+        if not issparse(table):
+            return as_numbers(table)
+        held = table.tocoo()
+        X = np.full(table.shape, np.nan)
+        X[held.row, held.col] = held.data
+        return X
 
 
 @dataclass(frozen=True, slots=True)

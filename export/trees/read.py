@@ -73,6 +73,7 @@ from export.trees.expression import (
     raw_of,
 )
 from export.trees.prepared import Chosen
+from export.trees.sparse import gives_sparse
 
 _READERS = (forest, gradient, histogram, adaboost, xgboost, lightgbm, catboost)
 _LINEAR = (
@@ -138,7 +139,8 @@ class _Walk:
         for reader in _READERS:
             if reader.reads(fitted):
                 reading = reader.read(fitted)
-                member = Member(reading.ensemble, (*self._steps, *reading.steps))
+                of_sparse = reading.of_sparse if gives_sparse(self._steps) else ()
+                member = Member(reading.ensemble, (*self._steps, *of_sparse, *reading.steps))
                 classes = getattr(fitted, "classes_", None) if reading.decision else None
                 if reading.decision and classes is None:  # a booster's own, without names
                     classes = np.arange(max(2, reading.ensemble.n_scores))

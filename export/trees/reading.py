@@ -18,8 +18,11 @@ class Reading:
         How ``predict`` chooses a class; None where it predicts a value.
     steps : tuple
         What the library itself does to its input first: transformers as scikit-learn's, fitted.
+    of_sparse : tuple
+        What it does before that, where its input is sparse.
     """
 
     ensemble: Ensemble
     decision: Decision | None
     steps: tuple[Any, ...] = ()
+    of_sparse: tuple[Any, ...] = ()

@@ -12,7 +12,7 @@ from export.refusal import NotFoldable
 from export.trees.ensemble import Comparison, Ensemble, Link
 from export.trees.expression import Decision
 from export.trees.nodes import Nodes, together
-from export.trees.prepared import Codes, Gaps, Whole
+from export.trees.prepared import Absent, Codes, Gaps, Whole
 from export.trees.reading import Reading
 
 _LINKS = {
@@ -69,7 +69,7 @@ def read(model: Any) -> Reading:
     if int(learner["learner_model_param"].get("num_target", 1)) > 1:
         raise NotFoldable("XGBoost's model predicts several targets, and a model file has one")
     # The scikit-learn interface stops where early stopping found the best round; a booster uses all of them.
-    best = None if is_booster else getattr(booster, "best_iteration", None) if _stopped_early(model) else None
+    best = None if is_booster else getattr(booster, "best_iteration", None)
     n_trees = trees["iteration_indptr"][len(trees["iteration_indptr"]) - 1 if best is None else best + 1]
     # Where rounds dropped trees (DART), each has a weight of its own.
     dropped = trees.get("weight_drop", gradient_booster.get("weight_drop")) or [1.0] * len(trees["trees"])
@@ -84,7 +84,7 @@ def read(model: Any) -> Reading:
         link=link,
     )
     steps = _steps(trees, nodes, getattr(model, "missing", np.nan), tuple(written["version"]))
-    return Reading(ensemble, _decision(model, ensemble), steps)
+    return Reading(ensemble, _decision(model, ensemble), steps, of_sparse=(Absent(),))
 
 
 def _decision(model: Any, ensemble: Ensemble) -> Decision | None:
@@ -92,10 +92,6 @@ def _decision(model: Any, ensemble: Ensemble) -> Decision | None:
     if type(model).__name__ in _CLASSIFIERS and not is_pair and ensemble.n_outputs == 1:
         raise NotFoldable("XGBoost's classifier was fitted with an objective that gives no probabilities")
     return Decision("above", 0.5) if is_pair else Decision("largest") if ensemble.n_outputs > 1 else None
-
-
-def _stopped_early(model: Any) -> bool:
-    return getattr(model, "early_stopping_rounds", None) is not None
 
 
 def _base(text: str, link: Link, n_outputs: int) -> NDArray[np.float64]:

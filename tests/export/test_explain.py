@@ -14,9 +14,10 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from export.card import draw_card, with_families
+from export.card import draw_card
 from export.explain import Explanation, masks, weights
 from export.exporter import export
+from export.families import with_families
 from export.graph import Graph
 from export.sample import Sample
 from export.source import Source

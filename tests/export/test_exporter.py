@@ -182,6 +182,22 @@ def test_labels_are_those_of_predict_at_ties_too(ugly, fitted):
     assert all(one["max_difference"] == 0.0 for one in report["witnesses"].values())
 
 
+@pytest.mark.parametrize("is_voted", [False, True])
+def test_threshold_of_the_first_class_is_settled_on_its_own_share(ugly, is_voted):
+    X, y = ugly[0], ugly[1].map({0: "in time", 1: "late"})
+    model = RandomForestClassifier(15, min_samples_leaf=3, random_state=0)
+    if is_voted:
+        model = VotingClassifier(
+            [("a", model), ("b", ExtraTreesClassifier(7, max_depth=5, random_state=0))], voting="soft"
+        )
+    fitted = FixedThresholdClassifier(model, threshold=0.3, pos_label="in time").fit(X, y)
+
+    served, report = exported(fitted, (X, y))
+
+    labels = fitted.classes_[served.run(X.to_numpy(float), "label")[0]]
+    assert (labels == fitted.predict(X)).all() and report["band"] == 0.0
+
+
 def test_any_threshold_among_the_probabilities_is_settled(ugly):
     fitted = RandomForestClassifier(10, min_samples_leaf=3, random_state=0).fit(*ugly)
     probability = np.unique(fitted.predict_proba(ugly[0])[:, 1])

@@ -111,6 +111,13 @@ def test_booster_of_an_array_has_no_names(tmp_path):
     assert Source(load(tmp_path / "m.txt")).names is None
 
 
+def test_boosters_are_read_from_skops(tmp_path):
+    fitted = xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(X, Y["binary"])
+    skops.io.dump(fitted, tmp_path / "m.skops")
+
+    assert (load(tmp_path / "m.skops").predict_proba(X) == fitted.predict_proba(X)).all()
+
+
 def test_type_that_skops_does_not_know_is_named(tmp_path):
     model = Pipeline([("own", FunctionTransformer(json.dumps)), ("s", StandardScaler())])
     skops.io.dump(model, tmp_path / "m.skops")

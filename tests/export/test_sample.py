@@ -4,10 +4,11 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from export.card import draw_card
 from export.sample import read_sample
@@ -56,6 +57,40 @@ def test_gaps_are_what_the_imputer_looks_for(tmp_path, gap):
 
     assert sample.X["t"].tolist() == X["t"].tolist()
     assert (source.scores(sample.X) == source.scores(X)).all()
+
+
+IMPUTER = SimpleImputer(strategy="constant", fill_value="none")
+ENCODER = OneHotEncoder(handle_unknown="ignore")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [IMPUTER, ENCODER],
+        [ColumnTransformer([("x", StandardScaler(), ["x"]), ("texts", IMPUTER, ["t", "u"])]), ENCODER],
+        [ColumnTransformer([("texts", make_pipeline(IMPUTER, ENCODER), ["t", "u"])], remainder="passthrough")],
+        [FeatureUnion([("a", make_pipeline(IMPUTER, ENCODER)), ("b", ENCODER)])],
+    ],
+    ids=["in turn", "behind a transformer", "inside one", "in a union"],
+)
+def test_none_that_an_imputer_of_nan_passes_on_is_none(tmp_path, steps):
+    rng = drawn()
+    X = pd.DataFrame({name: pd.Series(rng.choice(["a", "b", None], N), dtype=object) for name in "tu"})
+    X["x"] = rng.integers(0, 3, N)
+
+    source, sample, _ = read(
+        tmp_path, make_pipeline(*steps, RandomForestClassifier(5)), X, X["t"].isna() ^ (X["u"] == "a")
+    )
+
+    assert sample.X["t"].tolist() == X["t"].tolist()
+    assert (source.scores(sample.X) == source.scores(X)).all()
+
+
+def test_none_and_nan_in_one_column_are_told_to_be_alike(tmp_path):
+    X = pd.DataFrame({"t": pd.Series(["a", "b", None, np.nan] * (N // 4), dtype=object)})
+
+    with pytest.raises(CardError, match=r"both None and NaN in the column 't' .* write all gaps alike"):
+        read(tmp_path, make_pipeline(OneHotEncoder(), RandomForestClassifier(2)), X, X["t"] == "a")
 
 
 def test_columns_of_categories_are_those_of_the_booster(tmp_path):

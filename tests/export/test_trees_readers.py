@@ -224,6 +224,11 @@ def test_xgboost_stops_where_early_stopping_did(gaps):
     assert model.best_iteration < model.get_booster().num_boosted_rounds() - 1
     assert_scored_as_by(model, X)
 
+    # What is read back from a file remembers the round, and not that it was sought.
+    again = xgboost.XGBClassifier()
+    again.load_model(model.get_booster().save_raw("ubj"))
+    assert_scored_as_by(again, X)
+
 
 @pytest.mark.parametrize(
     "objective",
@@ -374,6 +379,21 @@ def test_a_booster_of_lightgbm_is_read_from_its_file(gaps, tmp_path):
     np.testing.assert_allclose(found[:, 0], booster.predict(X), rtol=4e-15)
 
 
+def test_classifiers_of_lightgbm_by_cross_entropy(table):
+    X, score = table
+    fitted = lightgbm.LGBMClassifier(**LIGHT, objective="cross_entropy").fit(X, numbered(score, 2))
+
+    assert_scored_as_by(fitted, X)
+
+
+def test_classifiers_of_lightgbm_that_give_values_are_refused(table):
+    X, score = table
+    fitted = lightgbm.LGBMClassifier(**LIGHT, objective="cross_entropy_lambda").fit(X, numbered(score, 2))
+
+    with pytest.raises(NotFoldable, match="objective 'cross_entropy_lambda', which is of values"):
+        read(fitted)
+
+
 def test_linear_leaves_of_lightgbm_are_refused(table):
     X, score = table
 
@@ -405,6 +425,15 @@ def test_categories_of_catboost_are_refused_with_the_reason(frame):
     model = catboost.CatBoostClassifier(**CAT, cat_features=["d"]).fit(X, numbered(score, 2))
 
     with pytest.raises(NotFoldable, match=r"CatBoost's splits of kind .*Ctr|OneHot"):
+        read(model)
+
+
+def test_texts_of_catboost_are_refused_with_its_own_words(frame):
+    X, score = frame
+    X = X[["d"]].astype(object).fillna("none").assign(e="words and words")
+    model = catboost.CatBoostClassifier(**CAT, text_features=["d", "e"]).fit(X, numbered(score, 2))
+
+    with pytest.raises(NotFoldable, match="CatBoost does not write this model as JSON"):
         read(model)
 
 
