@@ -107,16 +107,15 @@ def _gaps(groups: tuple[Group, ...]) -> dict[str, Gap]:
     large = [group for group in groups if min(group.defaults, group.rows - group.defaults) >= SMALL]
     if len(large) < 2:
         return {}
+    names = [group.name for group in large]
+    measured = {measure: [getattr(group, measure) for group in large] for measure in MEASURES}
+    marked = measured["selection_rate"]
+    measured["approval_ratio"] = [Interval(1 - rate.value, 1 - rate.high, 1 - rate.low) for rate in marked]
     gaps = {}
-    for measure in MEASURES:
-        measured = {group.name: getattr(group, measure) for group in large}
-        higher, lower = (choose(measured, key=lambda name: measured[name].value) for choose in (max, min))
-        gaps[measure] = Gap(higher, lower, difference_of(measured[higher], measured[lower]))
-    approved = {
-        group.name: Interval(1 - rate.value, 1 - rate.high, 1 - rate.low)
-        for group in large
-        if (rate := group.selection_rate) is not None
-    }
-    higher, lower = (choose(approved, key=lambda name: approved[name].value) for choose in (max, min))
-    gaps["approval_ratio"] = Gap(higher, lower, ratio_of(approved[lower], approved[higher]))
+    for measure, intervals in measured.items():
+        values = [one.value for one in intervals]
+        higher, lower = int(np.argmax(values)), int(np.argmin(values))
+        pair = intervals[higher], intervals[lower]
+        distance = ratio_of(*pair[::-1]) if measure == "approval_ratio" else difference_of(*pair)
+        gaps[measure] = Gap(names[higher], names[lower], distance)
     return gaps

@@ -97,7 +97,8 @@ def decision_metrics(y: Labels, label: Labels, weight: Floats | None = None) -> 
     -------
     dict
         ``f1``, ``accuracy``, ``precision`` and ``recall`` of label 1; and F1 over both labels: ``f1_macro``,
-        ``f1_micro`` (which is the accuracy) and ``f1_weighted`` by the labels' true frequencies.
+        ``f1_micro`` (which is the accuracy) and ``f1_weighted`` by the labels' true frequencies; and the counts ``tn``,
+        ``fp``, ``fn`` and ``tp``.
     """
     (tn, fp), (fn, tp) = confusion(y, label, weight)
     n = tn + fp + fn + tp
@@ -112,6 +113,10 @@ def decision_metrics(y: Labels, label: Labels, weight: Floats | None = None) -> 
         "f1_macro": (f1 + f1_negative) / 2,
         "f1_micro": accuracy,
         "f1_weighted": ((tp + fn) * f1 + (tn + fp) * f1_negative) / n,
+        "tn": tn,
+        "fp": fp,
+        "fn": fn,
+        "tp": tp,
     }
 
 
