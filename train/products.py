@@ -66,20 +66,9 @@ class Metrics(msgspec.Struct, frozen=True):
 class Products:
     """What a training left behind.
 
-    Attributes
-    ----------
-    card, metrics : Card, Metrics
-        ``card.json`` and ``metrics.json``.
-    results : DataFrame
-        ``cv_results.csv``: the candidates, best first.
-    pipeline : Pipeline
-        The model.
-    training, test : DataFrame
-        The two parts of the tidy table.
-    out_of_fold, probability : ndarray of float
-        The training rows' cross-validated probabilities, and the test rows'.
-    proof : dict
-        ``parity.json``, where the model has been exported; else empty.
+    ``results`` are the candidates, best first; ``training`` and ``test`` the two parts of the tidy table, and
+    ``out_of_fold`` and ``probability`` their rows' probabilities, the former cross-validated. ``proof`` is
+    ``parity.json``, empty where the model has not been exported.
     """
 
     card: Card

@@ -110,16 +110,8 @@ class _Bench:
 def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None = None) -> Comparison:
     """Tune, fit and measure models, and write ``compare/`` and ``report/models*`` into a folder.
 
-    Parameters
-    ----------
-    data : Dataset
-        Split as training splits it.
-    out : Path
-        The folder; its ``search-cache`` gives forests' scores that training left there.
-    models : sequence of Model
-        The reference among them. Where the ensemble's members are, it is compared too.
-    jobs : int, optional
-        Processes.
+    The data are split as training splits them, and forests' scores that it left in ``search-cache`` are taken from
+    there. The reference is to be among the models; where the ensemble's members are, it is compared too.
     """
     training, test = split(data.frame, seed=SEED)
     X, y, y_test = training[list(credit.NAMES)], training[credit.TARGET].to_numpy(), test[credit.TARGET].to_numpy()

@@ -53,17 +53,7 @@ def markdown(result: Comparison) -> str:
 
 @as_svg
 def figure(result: Comparison, y: Labels, probability: Mapping[str, Floats]) -> Figure:
-    """Draw ROC curves of the test part beside their areas with intervals; the areas' panel is the legend.
-
-    Parameters
-    ----------
-    result : Comparison
-        Its models in order.
-    y : ndarray of int, shape (n_test,)
-        True labels.
-    probability : mapping of str to ndarray of float, shape (n_test,)
-        Of label 1, by model.
-    """
+    """Draw ROC curves of the test part, shape (n_test,) by model, beside their areas, whose panel is the legend."""
     drawing = Figure(figsize=(9.5, 4.6), layout="constrained")
     curves, areas = drawing.subplots(1, 2, width_ratios=(1, 0.9))
     curves.plot([0, 1], [0, 1], color="0.75", linewidth=1, zorder=1)

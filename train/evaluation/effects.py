@@ -20,14 +20,8 @@ def permutation_importances(
 ) -> dict[str, Interval]:
     """Measure how much ROC AUC is lost where a group of columns is shuffled among clients (Breiman 2001).
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Fitted.
-    X, y : DataFrame, ndarray
-        Rows that the pipeline wasn't fitted on.
-    groups : mapping of str to sequence of str
-        Columns that are shuffled together, so that what they have in common is lost too.
+    Columns of a group are shuffled together, so that what they have in common is lost too; the rows are others than the
+    pipeline was fitted on.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def bootstrap(metrics: Callable[[Floats], dict[str, float]], y: Labels) -> dict[
     for name, value in metrics(np.ones(len(y))).items():
         samples = np.array([sample[name] for sample in resampled])
         if name in _BIASED:
-            intervals[name] = _within(0, np.inf, around(value, samples.std(ddof=1)))
+            intervals[name] = _within(0.0, np.inf, around(value, samples.std(ddof=1)))
         else:
             intervals[name] = Interval(value, *np.quantile(samples, [0.025, 0.975]).tolist())
     return intervals
@@ -111,21 +111,11 @@ class AreaDifference(NamedTuple):
 
 
 def areas(y: Labels, scores: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """Estimate areas under ROC curves and their covariance.
+    """Estimate areas under ROC curves, shape (n_models,), and their covariance, shape (n_models, n_models).
 
     DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44, 837-845, by the midranks of Sun & Xu (2014), IEEE Signal
-    Processing Letters 21, 1389-1393, algorithm 2.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n,)
-        True labels, 0 or 1, both at least twice.
-    scores : ndarray of float, shape (n_models, n)
-        Each model's scores of the same rows; only their order counts.
-
-    Returns
-    -------
-    area, covariance : ndarray, shapes (n_models,) and (n_models, n_models)
+    Processing Letters 21, 1389-1393, algorithm 2. ``y``, shape (n,), has each label at least twice; ``scores``, shape
+    (n_models, n), are the models' of the same rows, and only their order counts.
     """
     positive, negative = scores[:, y == 1], scores[:, y == 0]
     m, n = positive.shape[1], negative.shape[1]
@@ -143,21 +133,14 @@ def area_of(y: Labels, scores: Floats) -> Interval | None:
     if min((y == 0).sum(), (y == 1).sum()) < 2:
         return None
     area, covariance = areas(y, scores[None, :])
-    return _within(0, 1, around(area[0], np.sqrt(covariance[0, 0])))
+    return _within(0.0, 1.0, around(area[0], np.sqrt(covariance[0, 0])))
 
 
 def area_difference(y: Labels, scores: Floats, reference: Floats, folds: list[Labels] | None = None) -> AreaDifference:
-    """Compare the areas of two models on the same rows; paired, by DeLong.
+    """Compare the areas of two models on the same rows, all of shape (n,); paired, by DeLong.
 
-    Parameters
-    ----------
-    y : ndarray of int, shape (n,)
-        True labels.
-    scores, reference : ndarray of float, shape (n,)
-        Of the two models.
-    folds : list of ndarray of int, optional
-        For cross-validated scores: rows that one fit scored. The areas are those within folds, averaged, as scores of
-        several fits don't rank one another.
+    ``folds`` are the rows that one fit scored, where scores are cross-validated. The areas are then those within folds,
+    averaged, as scores of several fits don't rank one another.
     """
     parts = folds or [np.arange(len(y))]
     value = variance = 0.0

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from lambda_fn.card import Interval
@@ -55,17 +55,9 @@ _P = ParamSpec("_P")
 
 def draw(p: Products, drivers: Drivers) -> dict[str, str]:
     """Draw all figures of a model card: SVG by name."""
-    return {
-        "default_rates": default_rates(p),
-        "curves": curves(p),
-        "scores": scores(p),
-        "reliability": reliability(p),
-        "costs": costs(p),
-        "confusion": confusion(p),
-        "importances": importances(drivers),
-        "partial_dependence": partial_dependence(p, drivers),
-        "fairness": fairness(p),
-    }
+    drawn = (default_rates, curves, scores, reliability, costs, confusion, fairness)
+    pictures = {figure.__name__: figure(p) for figure in drawn}
+    return pictures | {"importances": importances(drivers), "partial_dependence": partial_dependence(p, drivers)}
 
 
 def as_svg(draw: Callable[_P, Figure]) -> Callable[_P, str]:
@@ -275,16 +267,12 @@ def partial_dependence(p: Products, drivers: Drivers) -> Figure:
         unit = "months late" if feature.family == "repayment_status" else feature.kind
         axes.set(title=feature.title, xlabel=feature.unit or unit)
         _in_percent(axes.yaxis)
-        axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         if few:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in grid[:, 0]:
         axes.set_ylabel("probability of default")
     return figure
-
-
-def _short(value: float, _: Any = None) -> str:
-    return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
 @as_svg

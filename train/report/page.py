@@ -23,12 +23,7 @@ from train.report.words import fill
 # Threads of a booster would wait for one another after each tree of each small prediction.
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def write_report(folder: Path) -> Path:
-    """Write the model card of a training into the folder ``report``.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``python -m train`` left its products, and ``python -m export`` perhaps its proof.
+    """Write ``report/``, the model card of a training, into the folder of its products.
 
     Returns
     -------

@@ -1,9 +1,10 @@
 """What the model card shows that no product holds as it is: rows of tables, and what drives the score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from lambda_fn.card import Interval
 from train import features as credit
@@ -13,32 +14,23 @@ from train.evaluation.metrics import TITLES, confusion
 from train.model.decision import Costs, threshold_of_least_cost
 from train.model.pipeline import uncalibrated
 from train.products import Products, Variant
-from train.report.words import interval, percent, percents
+from train.report.words import interval, percents
 
 SHOWN_CANDIDATES = 12
 _RATIOS = (1.0, 2.0, 5.0, 10.0, 20.0)
 
-Rows = Sequence[tuple[str, ...]]
 
+def candidates(p: Products) -> Iterator[tuple[pd.Series, str, Interval | None]]:
+    """Give the candidates of the largest scores: row of the results, parameters, difference; None for the chosen one's.
 
-def candidates(p: Products) -> Rows:
-    """Give the candidates of the largest scores, and how each differs from the chosen one on the same folds."""
+    Parameters are those that vary among all candidates; differences are from the chosen one on the same folds.
+    """
     varied = [name for name in p.results if name.startswith("param_") and p.results[name].nunique(dropna=False) > 1]
     chosen = {f"param_{name}": str(value) for name, value in p.metrics.choice.parameters.items()}
-    rows = []
     for _, row in p.results.head(SHOWN_CANDIDATES).iterrows():
-        ours = all(str(row[name]) == chosen.get(name) for name in varied)
         parameters = ", ".join(f"{name.removeprefix('param_')} {row[name]}" for name in varied)
-        difference = interval(Interval(row["difference"], row["low"], row["high"]), 4, "+")
-        rows.append(
-            (
-                parameters + (" (chosen)" if ours else ""),
-                f"{row['mean_test_score']:.4f}",
-                "" if ours else difference,
-                f"{row['file_bytes'] / 1e3:,.0f} KB",
-            )
-        )
-    return rows
+        ours = all(str(row[name]) == chosen.get(name) for name in varied)
+        yield row, parameters, None if ours else Interval(row["difference"], row["low"], row["high"])
 
 
 def ratio(p: Products) -> float:
@@ -46,19 +38,19 @@ def ratio(p: Products) -> float:
     return p.metrics.costs.ratio if p.metrics.costs else (1 - p.threshold) / p.threshold
 
 
-def costs(p: Products) -> Rows:
-    """Give, for several ratios of costs, the best threshold and what it and the model's cost on the test part."""
-    y_training = p.training[credit.TARGET].to_numpy()
-    rows = []
+def costs(p: Products) -> Iterator[tuple[float, float, list[float], list[float]]]:
+    """Give several ratios of costs, the best threshold for each, and whom it marks and what is paid on the test part.
+
+    Marked are shares of all, and of the defaulters. Costs, in false alarms per client, are those of the best threshold,
+    of the model's, and of marking nobody.
+    """
+    y_training, n = p.training[credit.TARGET].to_numpy(), len(p.y)
     for worth in sorted({*_RATIOS, round(ratio(p), 2)}):
         best = threshold_of_least_cost(y_training, p.out_of_fold, Costs(1, worth))
-        tables = [confusion(p.y, (p.probability >= cut).astype(np.int64)) for cut in (best, p.threshold, np.inf)]
-        cost = [f"{1000 * (alarms + worth * missed) / len(p.y):,.0f}" for (_, alarms), (missed, _) in tables]
-        (_, alarms), (_, hits) = tables[0]
-        rows.append(
-            (f"{worth:g}", f"{best:.3f}", percent((alarms + hits) / len(p.y)), percent(hits / p.y.sum()), *cost)
-        )
-    return rows
+        marked = p.probability >= best
+        counts = [confusion(p.y, (p.probability >= cut).astype(np.int64)) for cut in (best, p.threshold, np.inf)]
+        cost = [(alarms + worth * missed) / n for (_, alarms), (missed, _) in counts]
+        yield worth, best, [marked.mean(), marked[p.y == 1].mean()], cost
 
 
 class Drivers(msgspec.Struct, frozen=True):
@@ -92,7 +84,7 @@ def variants(p: Products) -> tuple[Variant, Variant]:
     return (other, one) if one.left_out else (one, other)
 
 
-def gaps(p: Products) -> Rows:
+def gaps(p: Products) -> list[tuple[str, ...]]:
     """Give each largest difference between groups in both models, and whether it grows without the protected four."""
     before, after = variants(p)
     rows = []
