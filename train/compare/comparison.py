@@ -90,7 +90,7 @@ class _Bench:
         calibrator = pipeline[-1].calibrated_classifiers_[0].calibrators[0]
         return _Fitted(model.title, parameters, pipeline, seconds, calibrator.predict(scores))
 
-    def ensemble(self, members: Mapping[str, _Fitted]) -> _Fitted:
+    def fitted_ensemble(self, members: Mapping[str, _Fitted]) -> _Fitted:
         """Fit the notebook's ensemble; its cross-validated probabilities are its members', weighted."""
         voting = ensemble({name: clone(members[name].pipeline[-1]) for name in ENSEMBLE})
         weights = {f"weight of {members[name].title}": weight for name, weight in ENSEMBLE.items()}
@@ -126,7 +126,7 @@ def compare(data: Dataset, out: Path, models: Sequence[Model], jobs: int | None 
         _tell(f"compare: {model.title}: {in_words(parameters)}")
     if set(ENSEMBLE) <= set(fitted):
         _tell("compare: weighted ensemble: fitting")
-        fitted["ensemble"] = bench.ensemble(fitted)
+        fitted["ensemble"] = bench.fitted_ensemble(fitted)
 
     _tell("compare: measuring")
     probability = {name: one.pipeline.predict_proba(test[list(X)])[:, 1] for name, one in fitted.items()}

@@ -8,7 +8,14 @@ import pandas as pd
 
 from lambda_fn.card import Decisions, Interval
 from train.evaluation.intervals import RESAMPLES, bootstrap, share_of
-from train.evaluation.metrics import Floats, Labels, calibration_groups, decision_metrics, ranking_metrics
+from train.evaluation.metrics import (
+    Floats,
+    Labels,
+    calibration_error,
+    calibration_groups,
+    decision_metrics,
+    ranking_metrics,
+)
 
 
 class Decided(Decisions, frozen=True, kw_only=True):
@@ -78,9 +85,6 @@ def error_by_chance(probability: Floats) -> Interval:
     diagrams"). The value is the mean over drawn labels, the ends hold 95 % of them.
     """
     generator = np.random.default_rng(0)
-    groups, n = calibration_groups(probability), len(probability)
-    errors = []
-    for _ in range(RESAMPLES):
-        drawn = generator.uniform(size=n) < probability
-        errors.append(np.abs(np.bincount(groups, weights=probability - drawn)).sum() / n)
+    drawn = (generator.uniform(size=len(probability)) < probability for _ in range(RESAMPLES))
+    errors = [calibration_error(labels.astype(np.int64), probability) for labels in drawn]
     return Interval(float(np.mean(errors)), *np.quantile(errors, [0.025, 0.975]).tolist())

@@ -43,11 +43,7 @@ _CHANCE: Any = {"color": GREY, "linestyle": ":", "linewidth": 1}
 # Where the rate of default is shown by a feature: the edges between bands, and the bands' names.
 _BANDS = {
     "Repayment, newest": ("pay_0", (-1, 0, 1, 2, 3), ("-2", "-1", "0", "1", "2", "3+")),
-    "Credit limit": (
-        "limit_balance",
-        (50_000, 100_000, 200_000, 300_000, 400_000),
-        ("<50", "50", "100", "200", "300", "400+"),
-    ),
+    "Credit limit": ("limit_balance", (50e3, 100e3, 200e3, 300e3, 400e3), ("<50", "50", "100", "200", "300", "400+")),
     "Age": ("age", (25, 30, 40, 50, 60), ("<25", "25", "30", "40", "50", "60+")),
 }
 _P = ParamSpec("_P")
@@ -112,13 +108,13 @@ def curves(p: Products) -> Figure:
     marked_at = len(y) - np.searchsorted(np.sort(probability), cuts)
     shown = np.append(marked_at >= _FEW, False)
     recall.plot(recalls[shown], precisions[shown], color=BLUE, linewidth=1.8, label="this model")
-    thresholds = {f"threshold {p.threshold:.3f}": p.threshold, "threshold 0.5": 0.5}
-    for (name, threshold), marker, colour in zip(thresholds.items(), "oD", (VERMILLION, GREEN), strict=False):
-        marked = probability >= threshold
-        hits, alarms = (marked & (y == 1)).sum(), (marked & (y == 0)).sum()
+    names = (f"threshold {p.threshold:.3f}", "threshold 0.5")
+    for decided, name, marker, colour in zip(p.metrics.test.decisions, names, "oD", (VERMILLION, GREEN), strict=True):
+        (passed, alarms), _ = decided.confusion_matrix
+        hits, right = decided.metrics["recall"].value, decided.metrics["precision"].value
         style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 7, "zorder": 3}
-        roc.plot(alarms / (y == 0).sum(), hits / y.sum(), label=name, **style)
-        recall.plot(hits / y.sum(), hits / max(hits + alarms, 1), label=name, **style)
+        roc.plot(alarms / (passed + alarms), hits, label=name, **style)
+        recall.plot(hits, right, label=name, **style)
     roc.set(
         title=f"ROC: area {interval(measured['roc_auc'])}",
         xlabel="share of payers marked",

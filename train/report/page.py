@@ -65,15 +65,12 @@ def to_html(markdown: str, pictures: Mapping[str, str]) -> str:
     """Turn the card into one page with all pictures, SVG by name, in it: it asks the network for nothing."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
-    title, links = "", []
+    headings = []  # tag, anchor, text
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open":
             anchor = re.sub(r"[^a-z0-9]+", "-", inline.content.lower()).strip("-")
             opening.attrSet("id", anchor)
-            if opening.tag == "h1":
-                title = inline.content
-            elif opening.tag == "h2":
-                links.append((anchor, inline.content))
+            headings.append((opening.tag, anchor, inline.content))
         for child in inline.children or ():
             if child.type == "image":
                 # As an image, so that the ids inside two pictures can't clash.
@@ -82,4 +79,4 @@ def to_html(markdown: str, pictures: Mapping[str, str]) -> str:
     body = parser.renderer.render(tokens, parser.options, {})
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     start = body.index("<h2")
-    return fill("report/page.html.j2", title=title, links=links, opening=body[:start], chapters=body[start:])
+    return fill("report/page.html.j2", headings=headings, opening=body[:start], chapters=body[start:])
