@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
@@ -62,7 +62,8 @@ def as_svg(draw: Callable[_P, Figure]) -> Callable[_P, str]:
     @wraps(draw)
     def drawn(*arguments: _P.args, **named: _P.kwargs) -> str:
         buffer = io.StringIO()
-        with rc_context(fname=Path(__file__).with_name("report.mplstyle")):
+        style: Any = rc_params_from_file(Path(__file__).with_name("report.mplstyle"), use_default_template=False)
+        with rc_context(style):
             # Without a date, so that the same training gives the same file.
             draw(*arguments, **named).savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()
