@@ -23,13 +23,7 @@ from train.report.words import fill
 # Threads of a booster would wait for one another after each tree of each small prediction.
 @threadpool_limits.wrap(limits=1)  # type: ignore[untyped-decorator]
 def write_report(folder: Path) -> Path:
-    """Write ``report/``, the model card of a training, into the folder of its products.
-
-    Returns
-    -------
-    Path
-        The HTML page; ``model_card.md`` and the figures as SVG are beside it.
-    """
+    """Write ``report/`` beside a training's products: Markdown, figures as SVG, and the HTML page; give its path."""
     trained = products.read(folder)
     drivers = tables.drivers(trained)
     pictures = figures.draw(trained, drivers)

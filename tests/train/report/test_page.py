@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,6 +17,7 @@ from train.dataset.tidy import YEH
 from train.evaluation.effects import dependence, permutation_importances
 from train.evaluation.groups import Characteristic, Gap
 from train.model.decision import Costs
+from train.model.pipeline import uncalibrated
 from train.report import __main__ as command
 from train.report import figures, tables, words
 from train.report.page import render, to_html
@@ -147,16 +150,9 @@ def test_synthetic_data_are_called_so_first_and_last(markdown):
 def changed(read, data=None, **metrics):
     """The same training, had something been otherwise."""
     described = msgspec.structs.replace(read.metrics.data, **(data or {}))
-    return products.Products(
-        read.card,
-        msgspec.structs.replace(read.metrics, data=described, **metrics),
-        read.results,
-        read.pipeline,
-        read.training,
-        read.test,
-        read.out_of_fold,
-        read.probability,
-        {"model_version": "0123456789ab", "method": "exact", "witnesses": {"a": {"rows": 7, "labels_differing": 0}}},
+    proof = {"model_version": "0123456789ab", "method": "exact", "witnesses": {"a": {"rows": 7, "labels_differing": 0}}}
+    return dataclasses.replace(
+        read, metrics=msgspec.structs.replace(read.metrics, data=described, **metrics), proof=proof
     )
 
 
@@ -236,6 +232,25 @@ def test_impurity_is_left_out_where_a_model_has_none(read, drivers):
 
     assert ["| impurity removed |" in text for text in tables] == [True, False]
     assert ["Impurity, training" in picture for picture in pictures] == [True, False]
+
+
+def test_directions_are_told_where_they_were_asked_for(read, drivers, markdown):
+    pipeline = copy.deepcopy(read.pipeline)
+    uncalibrated(pipeline).monotonic_cst = [0] * len(read.metrics.features)
+
+    text = render(dataclasses.replace(read, pipeline=pipeline), drivers)
+
+    assert "every candidate was held to that" in text
+    assert "held to that" not in markdown
+
+
+def test_protected_characteristics_are_named_where_the_model_decides_by_them(read, drivers, markdown):
+    features = tuple(msgspec.structs.replace(one, protected=False) for one in read.card.features)
+
+    text = render(dataclasses.replace(read, card=msgspec.structs.replace(read.card, features=features)), drivers)
+
+    assert "This model decides by age, sex, marital status." in markdown
+    assert "This model doesn't decide by age, sex or marital status." in text
 
 
 def test_products_of_two_trainings_are_refused(trained, tmp_path, capsys):
