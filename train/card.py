@@ -48,7 +48,7 @@ def build_card(
     owner: str = "",
     date: str = "",
 ) -> Card:
-    """Describe a model.
+    """Describe a model; no clock and no path is in it, so that the same training gives the same card.
 
     Parameters
     ----------
@@ -59,14 +59,7 @@ def build_card(
     scores : ndarray of float, shape (n_train,)
         Cross-validated probabilities of the training rows, for the histogram of the score.
     classifier : ClassifierMixin
-        As it is fitted.
-    decision, data, metrics, decisions, name, owner, date
-        Fields of the card.
-
-    Returns
-    -------
-    Card
-        No clock and no path is in it: the same training gives the same card.
+        As it is fitted; all else are fields of the card.
     """
     used = [feature for feature in credit.FEATURES if feature.name in features]
     families = {feature.family for feature in used}

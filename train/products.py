@@ -1,13 +1,14 @@
 """A training's folder: what is written into it, and what a report reads from it again."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
 import msgspec
+import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
@@ -25,7 +26,6 @@ from train.model.decision import Costs
 from train.model.stability import Stability
 
 _T = TypeVar("_T")
-_PARTS = ("training", "test")
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -66,20 +66,9 @@ class Metrics(msgspec.Struct, frozen=True):
 class Products:
     """What a training left behind.
 
-    Attributes
-    ----------
-    card, metrics : Card, Metrics
-        ``card.json`` and ``metrics.json``.
-    results : DataFrame
-        ``cv_results.csv``: the candidates, best first.
-    pipeline : Pipeline
-        The model.
-    training, test : DataFrame
-        The two parts of the tidy table.
-    out_of_fold, probability : ndarray of float
-        The training rows' cross-validated probabilities, and the test rows'.
-    proof : dict
-        ``parity.json``, where the model has been exported; else empty.
+    ``results`` are the candidates, best first; ``training`` and ``test`` the two parts of the tidy table, and
+    ``out_of_fold`` and ``probability`` their rows' probabilities, the former cross-validated. ``proof`` is
+    ``parity.json``, empty where the model has not been exported.
     """
 
     card: Card
@@ -104,25 +93,24 @@ class Products:
         return self.metrics.test.decisions[0].threshold
 
     @property
-    def left_out(self) -> list[str]:
+    def left_out(self) -> tuple[str, ...]:
         """Features that the model has not."""
-        return [name for name in credit.NAMES if name not in self.metrics.features]
+        return self.metrics.variants[0].left_out
 
 
 def write(folder: Path, products: Products, tidy: pd.DataFrame) -> None:
     """Write a training's products into a folder: all of them, or none."""
-    scores = zip(_PARTS, (products.training, products.test), (products.out_of_fold, products.probability), strict=True)
-    predictions = pd.concat(
-        # By position: part and score know nothing of each other's row numbers.
-        part[[credit.ID, credit.TARGET]].assign(part=name, probability=score)
-        for name, part, score in scores
-    )
+    # Arrays go by position: part and score know nothing of row numbers.
+    predictions = pd.concat([products.training, products.test]).assign(
+        part=np.repeat(["training", "test"], [len(products.training), len(products.test)]),
+        probability=np.concatenate([products.out_of_fold, products.probability]),
+    )[[credit.ID, "part", "probability", credit.TARGET]]
     contents = {
         "pipeline.joblib": pickled(products.pipeline),
         "card.json": to_json(products.card),
         "metrics.json": to_json(products.metrics),
         "cv_results.csv": to_csv(products.results.drop(columns="params")),
-        "predictions.csv": to_csv(predictions[[credit.ID, "part", "probability", credit.TARGET]]),
+        "predictions.csv": to_csv(predictions),
         "tidy.csv": to_csv(tidy),
     }
     replace_all({folder / name: content for name, content in contents.items()})
@@ -138,26 +126,28 @@ def read(folder: Path) -> Products:
     """
     training, test = split(pd.read_csv(folder / "tidy.csv"))
     predictions = pd.read_csv(folder / "predictions.csv")
-    part = {name: predictions[predictions["part"] == name] for name in _PARTS}
-    for name, rows in (("training", training), ("test", test)):
-        if part[name][credit.ID].tolist() != rows[credit.ID].tolist():
-            raise DataError(f"{folder}: tidy.csv and predictions.csv are not of one training")
+    if predictions[credit.ID].tolist() != [*training[credit.ID], *test[credit.ID]]:
+        raise DataError(f"{folder}: tidy.csv and predictions.csv are not of one training")
+    out_of_fold, probability = np.split(predictions["probability"].to_numpy(), [len(training)])
     proof = folder / "parity.json"
-    try:
-        card = decode_card((folder / "card.json").read_bytes())
-    except CardError as error:
-        raise DataError(f"{folder / 'card.json'}: {error}; train again") from error
     return Products(
-        card=card,
-        metrics=_from_json(folder / "metrics.json", Metrics),
+        card=_decoded(folder / "card.json", decode_card),
+        metrics=_decoded(folder / "metrics.json", msgspec.json.Decoder(Metrics).decode),
         results=pd.read_csv(folder / "cv_results.csv"),
         pipeline=joblib.load(folder / "pipeline.joblib"),
         training=training,
         test=test,
-        out_of_fold=part["training"]["probability"].to_numpy(),
-        probability=part["test"]["probability"].to_numpy(),
-        proof=_from_json(proof, dict[str, Any]) if proof.exists() else {},
+        out_of_fold=out_of_fold,
+        probability=probability,
+        proof=_decoded(proof, msgspec.json.Decoder(dict[str, Any]).decode) if proof.exists() else {},
     )
+
+
+def _decoded(path: Path, decode: Callable[[bytes], _T]) -> _T:
+    try:
+        return decode(path.read_bytes())
+    except (msgspec.DecodeError, CardError) as error:
+        raise DataError(f"{path}: {error}; train again") from error
 
 
 def to_json(record: Any) -> bytes:
@@ -171,10 +161,3 @@ def pickled(pipeline: Pipeline) -> bytes:
     content = io.BytesIO()
     joblib.dump(pipeline, content)
     return content.getvalue()
-
-
-def _from_json(path: Path, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path}: {error}; train again") from error

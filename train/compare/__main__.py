@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(data, flush=True)
         models = [model for model in MODELS if model.name in {REFERENCE, *options.models}]
         print(markdown(compare(data, options.out, models, options.jobs)), end="")
-        print(f"Written to {options.out}: compare/, report/models.csv, report/models.md, report/models_roc.png")
+        print(f"Written to {options.out}: compare/, report/models.csv, report/models.md, report/models_roc.svg")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The comparison for readers: a Markdown table, and the ROC curves in one figure."""
 
-import io
 from collections.abc import Mapping
 
 import msgspec
@@ -10,7 +9,8 @@ from sklearn.metrics import roc_curve
 from lambda_fn.card import Data, Interval
 from train.evaluation.metrics import Floats, Labels
 from train.model.candidates import style
-from train.report.words import interval, table
+from train.report.figures import as_svg
+from train.report.words import fill, interval
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -43,79 +43,18 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def comparison_table(result: Comparison) -> str:
     """Draw the table of a comparison in Markdown."""
-    reference = next(one.title for one in result.models if one.name == result.reference)
-    header = (
-        "model",
-        "AUC in cross-validation",
-        f"less the {reference}",
-        "AUC, test part",
-        f"less the {reference}, test part",
-        "average precision",
-        "Brier score",
-        "fit, processor time",
-        "pipeline file",
-    )
-    rows = [
-        (
-            one.title,
-            f"{one.cross_validated_roc_auc:.4f}",
-            "reference" if one.difference is None else interval(one.cross_validated_difference, 4, "+"),
-            interval(one.metrics["roc_auc"]),
-            "reference" if one.difference is None else f"{interval(one.difference, 4, '+')}, {_p(one.p_holm or 0)}",
-            interval(one.metrics["average_precision"]),
-            interval(one.metrics["brier"]),
-            f"{one.fit_seconds:.1f} s",
-            f"{one.pipeline_bytes / 1e3:,.0f} KB",
-        )
-        for one in result.models
-    ]
-    return table(header, rows)
+    return fill("compare/table.md.j2", result=result).rstrip()
 
 
 def markdown(result: Comparison) -> str:
     """Write a comparison for readers: how it was made, the table, and each model's parameters."""
-    lines = [
-        "# Models compared",
-        "",
-        f"Data: {result.data.source}; {result.data.training_rows:,} training rows, {result.data.test_rows:,} test "
-        f"rows. Each model was tuned by ROC AUC on the same {result.folds} folds of the training part, behind the same "
-        "scaler, and is listed by that score: the best of each grid, so a little flattered. Differences are paired on "
-        "the same clients, by DeLong, with 95 % intervals: in cross-validation within folds, and on the test part, "
-        "where p values are adjusted for the number of models by Holm. The test part chooses nothing; it confirms, or "
-        "doesn't.",
-        "",
-        comparison_table(result),
-        "",
-        *(f"- {one.title}: {one.parameters}" for one in result.models),
-        "",
-    ]
-    if result.data.synthetic:
-        lines += ["Trained and tested on SYNTHETIC data: these figures speak of no real client.", ""]
-    return "\n".join(lines)
+    return fill("compare/models.md.j2", result=result)
 
 
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def figure(result: Comparison, y: Labels, probability: Mapping[str, Floats]) -> bytes:
-    """Draw ROC curves of the test part beside their areas with intervals; the areas' panel is the legend.
-
-    Parameters
-    ----------
-    result : Comparison
-        Its models in order.
-    y : ndarray of int, shape (n_test,)
-        True labels.
-    probability : mapping of str to ndarray of float, shape (n_test,)
-        Of label 1, by model.
-
-    Returns
-    -------
-    bytes
-        A PNG; the same input gives the same bytes.
-    """
-    drawing = Figure(figsize=(11, 5.6), layout="constrained")
+@as_svg
+def figure(result: Comparison, y: Labels, probability: Mapping[str, Floats]) -> Figure:
+    """Draw ROC curves of the test part, shape (n_test,) by model, beside their areas, whose panel is the legend."""
+    drawing = Figure(figsize=(9.5, 4.6), layout="constrained")
     curves, areas = drawing.subplots(1, 2, width_ratios=(1, 0.9))
     curves.plot([0, 1], [0, 1], color="0.75", linewidth=1, zorder=1)
     for place, one in enumerate(result.models):
@@ -125,7 +64,7 @@ def figure(result: Comparison, y: Labels, probability: Mapping[str, Floats]) -> 
         auc = one.metrics["roc_auc"]
         areas.plot([auc.low, auc.high], [place, place], color=colour, linestyle=dash, linewidth=2)
         areas.plot(auc.value, place, "o", color=colour, markersize=6)
-        areas.text(auc.value, place - 0.18, interval(auc), ha="center", va="bottom", fontsize=9)
+        areas.text(auc.value, place - 0.18, interval(auc), ha="center", va="bottom")
     curves.set(
         xlabel="False positive rate",
         ylabel="True positive rate",
@@ -137,11 +76,7 @@ def figure(result: Comparison, y: Labels, probability: Mapping[str, Floats]) -> 
     areas.set_yticks(range(len(result.models)), [one.title for one in result.models])
     areas.set(xlabel="Area under the curve, with 95 % bootstrap interval", ylim=(len(result.models) - 0.5, -0.7))
     areas.locator_params(axis="x", nbins=6)
-    areas.grid(axis="x", color="0.9")
-    for axes in (curves, areas):
-        axes.spines[["top", "right"]].set_visible(False)
+    areas.grid(visible=False, axis="y")
     if result.data.synthetic:
         drawing.suptitle("Synthetic data: no real client")
-    content = io.BytesIO()
-    drawing.savefig(content, format="png", dpi=180, metadata={"Software": None})
-    return content.getvalue()
+    return drawing

@@ -4,10 +4,18 @@ from functools import partial
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from lambda_fn.card import Decisions, Interval
-from train.evaluation.intervals import bootstrap, share_of
-from train.evaluation.metrics import Floats, Labels, calibration_groups, confusion, decision_metrics, ranking_metrics
+from train.evaluation.intervals import RESAMPLES, bootstrap, share_of
+from train.evaluation.metrics import (
+    Floats,
+    Labels,
+    calibration_error,
+    calibration_groups,
+    decision_metrics,
+    ranking_metrics,
+)
 
 
 class Decided(Decisions, frozen=True, kw_only=True):
@@ -23,22 +31,6 @@ class Evaluation(msgspec.Struct, frozen=True):
     decisions: tuple[Decided, ...]
 
 
-class Bin(msgspec.Struct, frozen=True):
-    """Clients of like scores.
-
-    ``lowest`` is their lowest probability, ``predicted`` their mean one, ``observed`` their rate of default; counted
-    from the riskiest bin down, ``captured`` is the share of all defaulters down to here, and ``lift`` the rate of
-    default down to here by that of all.
-    """
-
-    rows: int
-    lowest: float
-    predicted: float
-    observed: Interval
-    captured: float
-    lift: float
-
-
 def evaluate(y: Labels, probability: Floats, thresholds: tuple[float, ...]) -> Evaluation:
     """Measure probabilities, and the decisions at each threshold, with intervals."""
     return Evaluation(
@@ -50,57 +42,49 @@ def evaluate(y: Labels, probability: Floats, thresholds: tuple[float, ...]) -> E
 def decisions_at(threshold: float, y: Labels, probability: Floats) -> Decided:
     """Measure the decisions of a threshold."""
     label = (probability >= threshold).astype(np.int64)
-
-    def counts(weight: Floats) -> dict[str, float]:
-        return {str(i): count for i, count in enumerate(np.ravel(confusion(y, label, weight)).tolist())}
-
-    cells = [*bootstrap(counts, y).values()]
-    values = [int(cell.value) for cell in cells]
+    found = bootstrap(partial(decision_metrics, y, label), y)
+    tn, fp, fn, tp = (found.pop(name) for name in ("tn", "fp", "fn", "tp"))
     return Decided(
         threshold=threshold,
-        metrics=bootstrap(partial(decision_metrics, y, label), y),
-        confusion_matrix=(tuple(values[:2]), tuple(values[2:])),
-        confusion_matrix_intervals=(tuple(cells[:2]), tuple(cells[2:])),
+        metrics=found,
+        confusion_matrix=((int(tn.value), int(fp.value)), (int(fn.value), int(tp.value))),
+        confusion_matrix_intervals=((tn, fp), (fn, tp)),
     )
 
 
-def bins(y: Labels, probability: Floats) -> list[Bin]:
-    """Describe the groups of `calibration_groups`, the riskiest first."""
-    groups = calibration_groups(probability)
-    found = []
-    rows = defaults = 0
-    for group in np.unique(groups)[::-1]:
-        here = groups == group
-        n, positive = int(here.sum()), int(y[here].sum())
-        rows, defaults = rows + n, defaults + positive
-        observed = share_of(positive, n)
-        assert observed is not None
-        captured = defaults / int(y.sum())
-        found.append(
-            Bin(
-                n,
-                float(probability[here].min()),
-                float(probability[here].mean()),
-                observed,
-                captured,
-                captured * len(y) / rows,
-            )
-        )
-    return found
+def bins(y: Labels, probability: Floats) -> pd.DataFrame:
+    """Describe the groups of `calibration_groups`, the riskiest first.
+
+    Returns
+    -------
+    DataFrame
+        ``rows`` and ``defaults`` in numbers, the ``lowest`` probability, ``predicted`` the mean one, ``observed`` the
+        rate of default as an Interval; and from the top down to here, ``captured`` the share of all defaulters, and
+        ``lift`` the rate of default by that of all.
+    """
+    clients = pd.DataFrame({"y": y, "probability": probability})
+    found = clients.groupby(calibration_groups(probability)).agg(
+        rows=("y", "size"),
+        defaults=("y", "sum"),
+        lowest=("probability", "min"),
+        predicted=("probability", "mean"),
+    )[::-1]
+    captured = found["defaults"].cumsum() / y.sum()
+    return found.assign(
+        observed=[share_of(*counts) for counts in found[["defaults", "rows"]].to_numpy().tolist()],
+        captured=captured,
+        lift=captured * len(y) / found["rows"].cumsum(),
+    )
 
 
-def error_by_chance(probability: Floats, draws: int = 1_000, seed: int = 0) -> Interval:
+def error_by_chance(probability: Floats) -> Interval:
     """Give the calibration error that probabilities have where every one of them is right.
 
     It is above 0, because each group's rate is that of a sample; a measured error speaks of faulty probabilities as far
     as it exceeds this one (Bröcker & Smith 2007, Weather and Forecasting 22, "Increasing the reliability of reliability
     diagrams"). The value is the mean over drawn labels, the ends hold 95 % of them.
     """
-    generator = np.random.default_rng(seed)
-    groups, n = calibration_groups(probability), len(probability)
-    errors = []
-    for _ in range(draws):
-        drawn = generator.uniform(size=n) < probability
-        errors.append(np.abs(np.bincount(groups, weights=probability - drawn)).sum() / n)
-    low, high = np.quantile(errors, [0.025, 0.975])
-    return Interval(float(np.mean(errors)), float(low), float(high))
+    generator = np.random.default_rng(0)
+    drawn = (generator.uniform(size=len(probability)) < probability for _ in range(RESAMPLES))
+    errors = [calibration_error(labels.astype(np.int64), probability) for labels in drawn]
+    return Interval(float(np.mean(errors)), *np.quantile(errors, [0.025, 0.975]).tolist())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lambda_fn.card import Interval
 from train import features as credit
 from train.evaluation.intervals import area_of, difference_of, ratio_of, share_of
-from train.evaluation.metrics import Floats, Labels
+from train.evaluation.metrics import Floats
 
 AGE_BANDS = {"under 30": 0, "30 to 39": 30, "40 to 49": 40, "50 and over": 50}  # each from its age on
 # A share of this many clients has an interval of some 15 points to both sides: too wide to judge a model by.
@@ -48,14 +48,8 @@ class Characteristic(msgspec.Struct, frozen=True):
     gaps: dict[str, Gap]
 
 
-def groups_of(rows: pd.DataFrame) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
-    """Give each client's group, as a place among names, by sex, age band, education and marital status.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Tidy rows, whatever the model's own features are.
-    """
+def _groups_of(rows: pd.DataFrame) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
+    """Give each client's group, as a place among names, by sex, age band, education and marital status."""
     meanings = {feature.name: [code.meaning for code in feature.codes] for feature in credit.FEATURES}
     ages = np.searchsorted(list(AGE_BANDS.values()), rows["age"].to_numpy(), side="right") - 1
     marital = np.select([rows["others"] == 1, rows["single"] == 1], [2, 1], 0)
@@ -68,27 +62,22 @@ def groups_of(rows: pd.DataFrame) -> dict[str, tuple[NDArray[np.int64], list[str
 
 
 def measure_groups(rows: pd.DataFrame, probability: Floats, threshold: float) -> dict[str, Characteristic]:
-    """Measure a model in each group that has a client.
+    """Measure a model, whatever its own features are, in each group of tidy rows that has a client.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Tidy rows with the target.
-    probability : ndarray of float, shape (n,)
-        Of default.
-    threshold : float
-        Clients at or above it are marked as defaulters.
+    ``probability``, shape (n,), is that of default; clients at or above the threshold are marked as defaulters.
     """
-    y, marked = rows[credit.TARGET].to_numpy(), probability >= threshold
+    clients = pd.DataFrame(
+        {"y": rows[credit.TARGET].to_numpy(), "probability": probability, "marked": probability >= threshold}
+    )
     found = {}
-    for characteristic, (places, names) in groups_of(rows).items():
-        members = [(name, places == place) for place, name in enumerate(names)]
-        groups = tuple(_measure(name, y[here], probability[here], marked[here]) for name, here in members if here.any())
+    for characteristic, (places, names) in _groups_of(rows).items():
+        groups = tuple(_measure(names[place], members) for place, members in clients.groupby(places))
         found[characteristic] = Characteristic(groups, _gaps(groups))
     return found
 
 
-def _measure(name: str, y: Labels, probability: Floats, marked: NDArray[np.bool_]) -> Group:
+def _measure(name: str, members: pd.DataFrame) -> Group:
+    y, probability, marked = (members[column].to_numpy() for column in ("y", "probability", "marked"))
     n, defaults = len(y), int(y.sum())
     return Group(
         name=name,
@@ -107,16 +96,15 @@ def _gaps(groups: tuple[Group, ...]) -> dict[str, Gap]:
     large = [group for group in groups if min(group.defaults, group.rows - group.defaults) >= SMALL]
     if len(large) < 2:
         return {}
+    names = [group.name for group in large]
+    measured = {measure: [getattr(group, measure) for group in large] for measure in MEASURES}
+    marked = measured["selection_rate"]
+    measured["approval_ratio"] = [Interval(1 - rate.value, 1 - rate.high, 1 - rate.low) for rate in marked]
     gaps = {}
-    for measure in MEASURES:
-        measured = {group.name: getattr(group, measure) for group in large}
-        higher, lower = (choose(measured, key=lambda name: measured[name].value) for choose in (max, min))
-        gaps[measure] = Gap(higher, lower, difference_of(measured[higher], measured[lower]))
-    approved = {
-        group.name: Interval(1 - rate.value, 1 - rate.high, 1 - rate.low)
-        for group in large
-        if (rate := group.selection_rate) is not None
-    }
-    higher, lower = (choose(approved, key=lambda name: approved[name].value) for choose in (max, min))
-    gaps["approval_ratio"] = Gap(higher, lower, ratio_of(approved[lower], approved[higher]))
+    for measure, intervals in measured.items():
+        values = [one.value for one in intervals]
+        higher, lower = int(np.argmax(values)), int(np.argmin(values))
+        pair = intervals[higher], intervals[lower]
+        distance = ratio_of(*pair[::-1]) if measure == "approval_ratio" else difference_of(*pair)
+        gaps[measure] = Gap(names[higher], names[lower], distance)
     return gaps

@@ -17,7 +17,12 @@ _Z = float(norm.ppf(0.975))
 _BIASED = ("expected_calibration_error", "ks")
 
 
-def bootstrap(metrics: Callable[[Floats], dict[str, float]], y: Labels, seed: int = 0) -> dict[str, Interval]:
+def around(value: float, error: float, quantile: float = _Z) -> Interval:
+    """Reach from a value some standard errors to both sides, as many as a distribution's quantile says."""
+    return Interval(float(value), float(value - quantile * error), float(value + quantile * error))
+
+
+def bootstrap(metrics: Callable[[Floats], dict[str, float]], y: Labels) -> dict[str, Interval]:
     """Give each metric its interval by the bootstrap (Efron & Tibshirani 1993, chapters 12 and 13).
 
     Parameters
@@ -26,9 +31,7 @@ def bootstrap(metrics: Callable[[Floats], dict[str, float]], y: Labels, seed: in
         Takes the rows' weights, shape (n,), and measures.
     y : ndarray of int, shape (n,)
         True labels, both of them. Each resample draws n rows, with replacement; one without both labels is drawn
-        again, because it ranks nothing.
-    seed : int
-        The same seed gives the same resamples.
+        again, because it ranks nothing. They are the same each time.
 
     Returns
     -------
@@ -36,25 +39,26 @@ def bootstrap(metrics: Callable[[Floats], dict[str, float]], y: Labels, seed: in
         By percentiles of the resamples; for metrics that a resample overstates by 1.96 standard deviations about the
         value, and not below 0, as percentiles may leave out the value itself.
     """
-    value = metrics(np.ones(len(y)))
-    resampled = [metrics(weight) for weight in _resamples(y, seed)]
+    resampled = [metrics(weight) for weight in _resamples(y)]
     intervals = {}
-    for name, measured in value.items():
+    for name, value in metrics(np.ones(len(y))).items():
         samples = np.array([sample[name] for sample in resampled])
         if name in _BIASED:
-            half = _Z * float(samples.std(ddof=1))
-            low, high = max(0.0, measured - half), measured + half
+            intervals[name] = _within(0.0, np.inf, around(value, samples.std(ddof=1)))
         else:
-            low, high = (float(end) for end in np.quantile(samples, [0.025, 0.975]))
-        intervals[name] = Interval(measured, low, high)
+            intervals[name] = Interval(value, *np.quantile(samples, [0.025, 0.975]).tolist())
     return intervals
 
 
-def _resamples(y: Labels, seed: int) -> Iterator[Floats]:
+def _within(lowest: float, highest: float, one: Interval) -> Interval:
+    return Interval(one.value, max(lowest, one.low), min(highest, one.high))
+
+
+def _resamples(y: Labels) -> Iterator[Floats]:
     """Yield how often each row is drawn."""
     if not 0 < y.sum() < len(y):
         raise ValueError("rows of both labels are needed to measure a classifier")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     drawn = 0
     while drawn < RESAMPLES:
         weight = np.bincount(generator.integers(0, len(y), len(y)), minlength=len(y)).astype(np.float64)
@@ -67,10 +71,9 @@ def share_of(successes: int, n: int) -> Interval | None:
     """Give a share and its interval (Wilson 1927, JASA 22); None where there is no row."""
     if n == 0:
         return None
-    value = successes / n
-    ends = binomtest(successes, n).proportion_ci(method="wilson")
+    share, ends = successes / n, binomtest(successes, n).proportion_ci(method="wilson")
     # Where nobody or everybody is one, the ends miss the value by a rounding.
-    return Interval(value, min(float(ends.low), value), max(float(ends.high), value))
+    return Interval(share, min(float(ends.low), share), max(float(ends.high), share))
 
 
 def difference_of(one: Interval, other: Interval) -> Interval:
@@ -95,35 +98,24 @@ def corrected_t(differences: Floats) -> Interval:
     differences are not independent, and 1/k would understate the variance of their mean.
     """
     k = len(differences)
-    error = float(np.sqrt((1 / k + 1 / (k - 1)) * differences.var(ddof=1)))
-    half = float(t.ppf(0.975, k - 1)) * error
-    value = float(differences.mean())
-    return Interval(value, value - half, value + half)
+    error = np.sqrt((1 / k + 1 / (k - 1)) * differences.var(ddof=1))
+    return around(differences.mean(), error, t.ppf(0.975, k - 1))
 
 
 class AreaDifference(NamedTuple):
-    """One model's area under the ROC curve less another's, and the two-sided p value of one as large by chance."""
+    """One model's area under the ROC curve less another's, its error, and the p value of no difference, two-sided."""
 
     interval: Interval
+    error: float
     p: float
 
 
 def areas(y: Labels, scores: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """Estimate areas under ROC curves and their covariance.
+    """Estimate areas under ROC curves, shape (n_models,), and their covariance, shape (n_models, n_models).
 
     DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44, 837-845, by the midranks of Sun & Xu (2014), IEEE Signal
-    Processing Letters 21, 1389-1393, algorithm 2.
-
-    Parameters
-    ----------
-    y : ndarray of int, shape (n,)
-        True labels, 0 or 1, both at least twice.
-    scores : ndarray of float, shape (n_models, n)
-        Each model's scores of the same rows; only their order counts.
-
-    Returns
-    -------
-    area, covariance : ndarray, shapes (n_models,) and (n_models, n_models)
+    Processing Letters 21, 1389-1393, algorithm 2. ``y``, shape (n,), has each label at least twice; ``scores``, shape
+    (n_models, n), are the models' of the same rows, and only their order counts.
     """
     positive, negative = scores[:, y == 1], scores[:, y == 0]
     m, n = positive.shape[1], negative.shape[1]
@@ -141,22 +133,14 @@ def area_of(y: Labels, scores: Floats) -> Interval | None:
     if min((y == 0).sum(), (y == 1).sum()) < 2:
         return None
     area, covariance = areas(y, scores[None, :])
-    half = _Z * float(np.sqrt(covariance[0, 0]))
-    return Interval(float(area[0]), max(0.0, float(area[0]) - half), min(1.0, float(area[0]) + half))
+    return _within(0.0, 1.0, around(area[0], np.sqrt(covariance[0, 0])))
 
 
 def area_difference(y: Labels, scores: Floats, reference: Floats, folds: list[Labels] | None = None) -> AreaDifference:
-    """Compare the areas of two models on the same rows; paired, by DeLong.
+    """Compare the areas of two models on the same rows, all of shape (n,); paired, by DeLong.
 
-    Parameters
-    ----------
-    y : ndarray of int, shape (n,)
-        True labels.
-    scores, reference : ndarray of float, shape (n,)
-        Of the two models.
-    folds : list of ndarray of int, optional
-        For cross-validated scores: rows that one fit scored. The areas are those within folds, averaged, as scores of
-        several fits don't rank one another.
+    ``folds`` are the rows that one fit scored, where scores are cross-validated. The areas are then those within folds,
+    averaged, as scores of several fits don't rank one another.
     """
     parts = folds or [np.arange(len(y))]
     value = variance = 0.0
@@ -166,7 +150,7 @@ def area_difference(y: Labels, scores: Floats, reference: Floats, folds: list[La
         variance += float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) / len(parts) ** 2
     error = float(np.sqrt(max(variance, 0.0)))
     p = 2 * float(norm.sf(abs(value) / error)) if error > 0 else float(value == 0)
-    return AreaDifference(Interval(value, value - _Z * error, value + _Z * error), p)
+    return AreaDifference(around(value, error), error, p)
 
 
 def holm(p: list[float]) -> list[float]:
@@ -175,4 +159,4 @@ def holm(p: list[float]) -> list[float]:
     stepped = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
+    return adjusted.tolist()

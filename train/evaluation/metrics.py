@@ -34,12 +34,13 @@ _EPSILON = float(np.finfo(np.float64).eps)
 def ranking_metrics(y: Labels, probability: Floats, weight: Floats | None = None) -> dict[str, float]:
     """Measure probabilities without a threshold.
 
+    The same numbers as scikit-learn's, whose functions take some ten times as long, and a bootstrap asks a thousand
+    times.
+
     Parameters
     ----------
-    y : ndarray of int, shape (n,)
-        True labels, 0 or 1.
-    probability : ndarray of float, shape (n,)
-        Of label 1.
+    y, probability : ndarray, shape (n,)
+        True labels, 0 or 1, and probabilities of label 1.
     weight : ndarray of float, shape (n,), optional
         How often each row counts.
 
@@ -48,11 +49,6 @@ def ranking_metrics(y: Labels, probability: Floats, weight: Floats | None = None
     dict
         ``roc_auc``, ``gini``, ``average_precision``, ``ks`` (Kolmogorov and Smirnov's distance between the classes'
         score distributions), ``brier``, ``log_loss`` and ``expected_calibration_error`` (see `calibration_error`).
-
-    Notes
-    -----
-    The same numbers as scikit-learn's, whose functions take some ten times as long, and a bootstrap asks a thousand
-    times.
     """
     weight = np.ones(len(y)) if weight is None else weight
     order = np.argsort(-probability, kind="stable")
@@ -97,10 +93,12 @@ def decision_metrics(y: Labels, label: Labels, weight: Floats | None = None) -> 
     -------
     dict
         ``f1``, ``accuracy``, ``precision`` and ``recall`` of label 1; and F1 over both labels: ``f1_macro``,
-        ``f1_micro`` (which is the accuracy) and ``f1_weighted`` by the labels' true frequencies.
+        ``f1_micro`` (which is the accuracy) and ``f1_weighted`` by the labels' true frequencies; and the counts ``tn``,
+        ``fp``, ``fn`` and ``tp``.
     """
     (tn, fp), (fn, tp) = confusion(y, label, weight)
-    n = tn + fp + fn + tp
+    counts = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    n = sum(counts.values())
     part = np.array([2 * tp, 2 * tn, tp + tn, tp, tp])
     whole = np.array([2 * tp + fp + fn, 2 * tn + fp + fn, n, tp + fp, tp + fn])
     f1, f1_negative, accuracy, precision, recall = share(part, whole).tolist()
@@ -112,6 +110,7 @@ def decision_metrics(y: Labels, label: Labels, weight: Floats | None = None) -> 
         "f1_macro": (f1 + f1_negative) / 2,
         "f1_micro": accuracy,
         "f1_weighted": ((tp + fn) * f1 + (tn + fp) * f1_negative) / n,
+        **counts,
     }
 
 

@@ -1,6 +1,10 @@
-"""How figures are written, wherever they are shown."""
+"""How figures are written, wherever they are shown, and the templates that show them."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lambda_fn.card import Interval
 
@@ -11,11 +15,6 @@ def interval(measured: Interval | None, digits: int = 3, sign: str = "") -> str:
         return "none"
     value, low, high = (f"{number:{sign}.{digits}f}" for number in (measured.value, measured.low, measured.high))
     return f"{value} [{low}, {high}]"
-
-
-def thousands(number: int) -> str:
-    """Write a count."""
-    return f"{number:,}"
 
 
 def percent(share: float) -> str:
@@ -35,3 +34,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) 
     ruler = [":--" if i < words else "--:" for i in range(len(header))]
     lines = [list(header), ruler, *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def fill(template: str, **values: Any) -> str:
+    """Fill in a template, by its path inside `train`; its filters are this module's functions, and ``thousands``."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"interval": interval, "percent": percent, "percents": percents, "thousands": "{:,}".format}
+    environment.globals |= {"table": table, "zip": zip}
+    return environment.get_template(template).render(values)

@@ -163,7 +163,7 @@ def test_area_difference_within_folds_is_the_mean_of_theirs():
 def test_a_model_does_not_differ_from_itself():
     y, scores = simulated(100)
 
-    assert area_difference(y, scores[0], scores[0]) == (Interval(0.0, 0.0, 0.0), 1.0)
+    assert area_difference(y, scores[0], scores[0]) == (Interval(0.0, 0.0, 0.0), 0.0, 1.0)
 
 
 def test_area_without_two_of_each_label_is_none():

@@ -124,18 +124,18 @@ def test_bins_count_every_row_once_from_the_riskiest_down():
 
     found = bins(y, probability)
 
-    assert [one.rows for one in found] == [800] * 10
-    assert [one.predicted for one in found] == sorted((one.predicted for one in found), reverse=True)
-    assert sum(one.observed.value * one.rows for one in found) == pytest.approx(y.sum())
-    assert sum(one.observed.low <= one.predicted <= one.observed.high for one in found) >= 8
+    assert found["rows"].tolist() == [800] * 10
+    assert found["predicted"].is_monotonic_decreasing
+    assert sum(one.observed.value * one.rows for one in found.itertuples()) == pytest.approx(y.sum())
+    assert sum(one.observed.low <= one.predicted <= one.observed.high for one in found.itertuples()) >= 8
     top = np.argsort(-probability)[:1_600]
-    assert found[1].captured == pytest.approx(y[top].sum() / y.sum())
-    assert found[1].lift == pytest.approx(y[top].mean() / y.mean())
-    assert (found[-1].captured, found[-1].lift) == (1, 1)
+    assert found["captured"].iloc[1] == pytest.approx(y[top].sum() / y.sum())
+    assert found["lift"].iloc[1] == pytest.approx(y[top].mean() / y.mean())
+    assert tuple(found[["captured", "lift"]].iloc[-1]) == (1, 1)
 
 
 def test_bins_of_equal_scores_are_one():
-    (one,) = bins(np.array([0, 1, 0]), np.full(3, 0.3))
+    (one,) = bins(np.array([0, 1, 0]), np.full(3, 0.3)).itertuples()
 
     assert (one.rows, one.captured, one.lift) == (3, 1, 1)
 

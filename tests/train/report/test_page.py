@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,8 +17,9 @@ from train.dataset.tidy import YEH
 from train.evaluation.effects import dependence, permutation_importances
 from train.evaluation.groups import Characteristic, Gap
 from train.model.decision import Costs
+from train.model.pipeline import uncalibrated
 from train.report import __main__ as command
-from train.report import card, figures, words
+from train.report import figures, tables, words
 from train.report.page import render, to_html
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +47,7 @@ def read(trained):
 
 @pytest.fixture(scope="module")
 def drivers(read):
-    return card.drivers(read)
+    return tables.drivers(read)
 
 
 @pytest.fixture(scope="module")
@@ -147,16 +150,9 @@ def test_synthetic_data_are_called_so_first_and_last(markdown):
 def changed(read, data=None, **metrics):
     """The same training, had something been otherwise."""
     described = msgspec.structs.replace(read.metrics.data, **(data or {}))
-    return products.Products(
-        read.card,
-        msgspec.structs.replace(read.metrics, data=described, **metrics),
-        read.results,
-        read.pipeline,
-        read.training,
-        read.test,
-        read.out_of_fold,
-        read.probability,
-        {"model_version": "0123456789ab", "method": "exact", "witnesses": {"a": {"rows": 7, "labels_differing": 0}}},
+    proof = {"model_version": "0123456789ab", "method": "exact", "witnesses": {"a": {"rows": 7, "labels_differing": 0}}}
+    return dataclasses.replace(
+        read, metrics=msgspec.structs.replace(read.metrics, data=described, **metrics), proof=proof
     )
 
 
@@ -207,7 +203,7 @@ def with_gaps(read, *values):
 def test_a_gap_that_grows_is_told_as_plainly_as_one_that_shrinks(before, after, words_of_change, read):
     training = with_gaps(read, before, after)
 
-    rows = card.gaps(training)
+    rows = tables.gaps(training)
 
     assert [row[-1] for row in rows] == words_of_change
     assert rows[0][2:5] == (
@@ -215,7 +211,6 @@ def test_a_gap_that_grows_is_told_as_plainly_as_one_that_shrinks(before, after, 
         words.percents(Interval(before[0], before[0] - 0.01, before[0] + 0.01), ""),
         words.percents(Interval(after[0], after[0] - 0.01, after[0] + 0.01), ""),
     )
-    assert sum(card.changes(training).values()) == 2
 
 
 def test_groups_that_are_too_small_are_compared_in_words(read, drivers):
@@ -233,10 +228,29 @@ def test_groups_that_are_too_small_are_compared_in_words(read, drivers):
 def test_impurity_is_left_out_where_a_model_has_none(read, drivers):
     boosted = msgspec.structs.replace(drivers, impurity={})
     tables = render(read, drivers), render(read, boosted)
-    pictures = [figures.importances(one.features, one.impurity, one.families) for one in (drivers, boosted)]
+    pictures = [figures.importances(one) for one in (drivers, boosted)]
 
     assert ["| impurity removed |" in text for text in tables] == [True, False]
     assert ["Impurity, training" in picture for picture in pictures] == [True, False]
+
+
+def test_directions_are_told_where_they_were_asked_for(read, drivers, markdown):
+    pipeline = copy.deepcopy(read.pipeline)
+    uncalibrated(pipeline).monotonic_cst = [0] * len(read.metrics.features)
+
+    text = render(dataclasses.replace(read, pipeline=pipeline), drivers)
+
+    assert "every candidate was held to that" in text
+    assert "held to that" not in markdown
+
+
+def test_protected_characteristics_are_named_where_the_model_decides_by_them(read, drivers, markdown):
+    features = tuple(msgspec.structs.replace(one, protected=False) for one in read.card.features)
+
+    text = render(dataclasses.replace(read, card=msgspec.structs.replace(read.card, features=features)), drivers)
+
+    assert "This model decides by age, sex, marital status." in markdown
+    assert "This model doesn't decide by age, sex or marital status." in text
 
 
 def test_products_of_two_trainings_are_refused(trained, tmp_path, capsys):
@@ -301,8 +315,8 @@ def test_importance_is_large_where_the_target_hangs_on_a_feature_and_none_where_
 def test_partial_dependence_is_the_mean_score_of_changed_clients(pipeline, rows):
     curve = dependence(pipeline, rows, "pay_0", rows=len(rows))
 
-    assert curve.values.tolist() == sorted(rows["pay_0"].unique())
-    expected = [pipeline.predict_proba(rows.assign(pay_0=value))[:, 1].mean() for value in curve.values]
-    np.testing.assert_allclose(curve.mean, expected)
-    scores = pipeline.predict_proba(rows.assign(pay_0=curve.values[0]))[:, 1]
-    assert (curve.low[0], curve.high[0]) == pytest.approx(tuple(np.quantile(scores, [0.1, 0.9])))
+    assert curve.index.tolist() == sorted(rows["pay_0"].unique())
+    expected = [pipeline.predict_proba(rows.assign(pay_0=value))[:, 1].mean() for value in curve.index]
+    np.testing.assert_allclose(curve["mean"], expected)
+    scores = pipeline.predict_proba(rows.assign(pay_0=curve.index[0]))[:, 1]
+    assert (curve["low"].iloc[0], curve["high"].iloc[0]) == pytest.approx(tuple(np.quantile(scores, [0.1, 0.9])))
