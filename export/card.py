@@ -5,7 +5,7 @@ it is asked for values beyond the sample's, for gaps and for unknown categories,
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -75,7 +75,7 @@ def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool =
     X = sample.X
     if not len(X):
         raise CardError("the sample holds no rows that the model takes")
-    features = tuple(_feature(X[column]) for column in X)
+    features = tuple(_feature(X[column], source.known_texts(place)) for place, column in enumerate(X))
     widest = _within_proof(source, _widest(source, features, X), X)
     reference = _reference(source, sample, widest)
     card = Card(
@@ -129,11 +129,15 @@ def _values(column: pd.Series) -> Iterable[tuple[Any, bool]]:
     return zip(column, column.isna(), strict=True)
 
 
-def _feature(column: pd.Series) -> Feature:
-    """Describe a column by its type and content; limits and what is allowed beside its values come later."""
+def _feature(column: pd.Series, known: Sequence[str]) -> Feature:
+    """Describe a column by its type and content; limits and what is allowed beside its values come later.
+
+    Texts that the model knows are listed, too, where the column happens to lack them: as unknown ones they would be
+    scored otherwise than by the model.
+    """
     name = str(column.name)
     present = column.dropna()
-    kind, categories = _kind(column, present)
+    kind, categories = _kind(column, present, known)
     if isinstance(column.dtype, pd.CategoricalDtype) and kind != "category":
         present = pd.Series(column.dtype.categories)
     if kind == "category":
@@ -159,20 +163,20 @@ def _feature(column: pd.Series) -> Feature:
     )
 
 
-def _kind(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
+def _kind(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "bi":
         return ("boolean" if dtype.categories.dtype.kind == "b" else "code"), ()
     if isinstance(dtype, pd.CategoricalDtype) or (
         dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype)
     ):
-        return _category(column, present)
+        return _category(column, present, known)
     if dtype.kind == "b" or (dtype.kind == "O" and len(present) and present.map(type).eq(bool).all()):
         return "boolean", ()
     if dtype.kind == "O":
         if pd.api.types.infer_dtype(present) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return "number", ()
-        return _category(column, present)
+        return _category(column, present, known)
     if dtype.kind in "iu":
         return "integer", ()
     # A column of whole numbers with gaps is read as float64.
@@ -184,7 +188,7 @@ def _codes_of(column: pd.Series) -> tuple[Code, ...]:
     return tuple(Code(value, str(value)) for value in sorted(column.dtype.categories.tolist()))
 
 
-def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
+def _category(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = list(column.dtype.categories)
     elif pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
@@ -193,7 +197,7 @@ def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, .
             "numbers before the model"
         )
     else:
-        values = sorted(present.unique(), key=str)
+        values = sorted({*present.unique(), *known}, key=str)
     texts = tuple(str(value) for value in values)
     if len(set(texts)) < len(texts):
         raise CardError(f"column {column.name!r} holds different values that read the same")

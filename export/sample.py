@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -102,7 +103,7 @@ def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Give columns the types that the model takes, of which a CSV file says little."""
     reasons = []
     # Categories are those of all rows, whichever are tried.
-    for typed in _typed(source, X):
+    for typed in (_with_known(source, one) for one in _typed(source, X)):
         head = typed.head(20)
         try:
             source.scores(head if source.names is not None else head.to_numpy())
@@ -113,6 +114,26 @@ def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
         else:
             return typed
     raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
+
+
+def _with_known(source: Source, X: pd.DataFrame) -> pd.DataFrame:
+    """Add to columns of categories what the model knows of them beside the table's own."""
+    places = [place for place, dtype in enumerate(X.dtypes) if isinstance(dtype, pd.CategoricalDtype)]
+    known: dict[int, list[Any]] = {place: list(source.known_texts(place)) for place in places}
+    for step in source.codes:
+        if len(step.categories) == len(places):
+            for place, values in zip(places, step.categories, strict=True):
+                known[place] += values
+    wider = {}
+    for place, values in known.items():
+        own = X.dtypes.iloc[place].categories
+        # 3.0 is 3 among whole numbers; what is of another type than all that the table holds is none of them.
+        are_texts = any(isinstance(value, str) for value in (own if len(own) else values))
+        alike = pd.Index([value for value in values if not pd.isna(value) and isinstance(value, str) == are_texts])
+        union = own.union(alike.astype(own.dtype)) if len(own) else alike.unique()
+        if len(union) > len(own):
+            wider[X.columns[place]] = X.iloc[:, place].astype(pd.CategoricalDtype(union))
+    return X.assign(**wider)
 
 
 def _typed(source: Source, X: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -98,23 +98,42 @@ class Source:
 
     @cached_property
     def categories(self) -> dict[str, list[Any]]:
-        """The values that its encoders know of columns, by name: a CSV file can't say of 06 whether it is a text."""
+        """The values that its encoders know of columns, by name.
+
+        A table may lack some of them; and a CSV file can't say of 06 whether it is a text.
+        """
         found: dict[str, list[Any]] = {}
+
+        def add(part: Any, names: Sequence[str]) -> None:
+            for name, values in _categories(part, names):  # one encoder for each fold, say, knows some
+                found[name] = list(dict.fromkeys([*found.get(name, ()), *values]))
+
+        places = [str(place) for place in range(self.n_features)] if self.names is None else ()
         for part in _parts(self.fitted):
-            found |= dict(_categories(part, getattr(part, "feature_names_in_", ())))
+            add(part, getattr(part, "feature_names_in_", places))
             if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_"):  # fitted
                 named = [str(name) for name in getattr(part, "feature_names_in_", range(part.n_features_in_))]
                 for _, inner, selected in part.transformers_:
                     own = [named[place] for place in positions(part, selected)]
                     for inside in _parts(inner):
-                        found |= dict(_categories(inside, own))
+                        add(inside, own)
         return found
+
+    def known_texts(self, place: int) -> list[str]:
+        """List the texts that its encoders know of a column, by the column's place."""
+        name = str(place) if self.names is None else self.names[place]
+        return [value for value in self.categories.get(name, ()) if isinstance(value, str)]
 
     @cached_property
     def category_columns(self) -> list[int]:
         """Places of the columns that boosters were fitted on as pandas' categories: a CSV file can't say it of 1, 2."""
+        return sorted({place for step in self.codes for place in step.columns})
+
+    @cached_property
+    def codes(self) -> list[Codes]:
+        """What boosters know of the columns that they were fitted on as pandas' categories."""
         first = [member.steps[0] for member in members(self.model.expression) if member.steps]
-        return sorted({place for step in first if isinstance(step, Codes) for place in step.columns})
+        return [step for step in first if isinstance(step, Codes)]
 
     def own(self, names: Sequence[str]) -> list[str]:
         """Name its columns as a table does; one that the table lacks has the model's own name for it.
