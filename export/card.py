@@ -120,9 +120,12 @@ def _codes(feature: Feature, column: pd.Series) -> NDArray[np.float64]:
         places = {text: float(place) for place, text in enumerate(feature.categories)}
         return np.array([np.nan if gap else places.get(str(value), -1.0) for value, gap in _values(column)])
     try:
-        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+        numbers = np.asarray(column.to_numpy(np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
         raise CardError(f"column {feature.name!r} holds what is no number: {error}") from error
+    if feature.kind == "boolean" and len(others := numbers[~np.isin(numbers, (0.0, 1.0)) & ~np.isnan(numbers)]):
+        raise CardError(f"column {feature.name!r} holds {others[0]:g}, and a boolean is 0 or 1 there")
+    return numbers
 
 
 def _values(column: pd.Series) -> Iterable[tuple[Any, bool]]:

@@ -8,8 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from export.csv_table import check_target, check_texts, in_the_way, lacking, read_table
 from export.source import Source
 from lambda_fn.card import CardError, Data
+
+# Of what a model says of rows that it does not take.
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +51,24 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
     CardError
         Naming a column that is missing, or saying what the model can't take.
     """
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_texts(source, target), str))
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-        raise CardError(f"{path} can't be read as a CSV table: {error}") from error
-    if target is not None and target not in table:
-        raise CardError(f"{path} has no column {target!r}; its columns are {list(table.columns)}")
+    table = read_table(path, dict.fromkeys(_texts(source, target), str))
     names = source.own([name for name in table if name != target])
+    if target is not None:
+        check_target(table, source, target, path)
     if missing := [name for name in names if name not in table]:
-        raise CardError(f"{path} lacks the columns {missing}, which the model was fitted with")
+        raise CardError(lacking(path, missing, list(table), names))
     if len(names) != source.n_features:
-        raise CardError(f"{path} has {len(names)} columns beside the target, and the model takes {source.n_features}")
-    y = None if target is None else table[target]
-    if y is not None and source.classes and not set(y.dropna().unique()) & set(source.classes):
         raise CardError(
-            f"{path}: column {target!r} holds {sorted(map(str, y.dropna().unique()))[:10]}, and the model's classes "
-            f"are {source.classes}"
+            f"{path} has {len(names)} columns{' beside the target' if target is not None else ''}, and the model takes "
+            f"{source.n_features}: it was fitted on an array, without names, so the table holds its columns alone, in "
+            "their order; what stood before it, an encoder say, is saved with it as a Pipeline"
         )
-    X = _as_taken(source, _with_none(table[names], source), path)
-    share = None
-    if y is not None and source.task == "binary":
-        share = float((y == source.classes[1]).mean())
+    X = _with_none(table[names], source)
+    check_texts(X, source, path)
+    X = _as_taken(source, X, path)
+    y = None if target is None else table[target]
+    known = None if y is None or source.task != "binary" else y.dropna()
+    share = float((known == source.classes[1]).mean()) if known is not None and len(known) else None
     return Sample(X, y, _data(path, hashlib.sha256(path.read_bytes()).hexdigest(), len(table), share))
 
 
@@ -110,10 +111,10 @@ def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
         except CardError:
             raise
         except Exception as error:  # whatever a model raises for what it can't take
-            reasons.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+            reasons.append(" ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST])
         else:
             return typed
-    raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
+    raise CardError(in_the_way(source, X, path) or f"the model can't score the rows of {path}: {reasons[0]}")
 
 
 def _with_known(source: Source, X: pd.DataFrame) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from lambda_fn.card import Card, CardError, Task, missing_as_nan
 # Rows that a model is asked for at once: a support vector machine holds its kernel for each.
 _CHUNK = 10_000
 # Their values order rows; scikit-learn has no name for the kind.
+_OWN = "what a transformer of your own computes can be given to the model as columns of the table"
 _RANKERS = ("XGBRanker", "LGBMRanker")
 
 
@@ -74,6 +75,8 @@ class Source:
     def _why_not(self) -> str:
         """Say why a model is none that can be exported, and what could be done."""
         allowed = "what can be exported are classifiers with predict_proba and regressors of one target"
+        if hasattr(self.fitted, "predict_proba") and _is_fitted(self.fitted):  # so the columns are what is not known
+            return f"{self._first} does not say how many columns it was fitted on (it has no n_features_in_); {_OWN}"
         if self.classes and isinstance(self.fitted, VotingClassifier):
             return "the VotingClassifier with voting='hard' has no predict_proba; voting='soft' can be exported"
         if self.classes:
@@ -83,7 +86,7 @@ class Source:
             )
         if isinstance(self.fitted, BaseSearchCV) and hasattr(self.fitted, "cv_results_"):
             return f"the {self.kind} holds no model: fit it with refit=True"
-        if not hasattr(self.fitted, "predict") and not hasattr(self.fitted, "transform"):
+        if not hasattr(self.fitted, "fit"):
             return f"a {self.kind} is no model; {allowed}, alone or as the last step of a Pipeline"
         if not _is_fitted(self.fitted):
             return f"the {self.kind} is not fitted: call fit before it is saved"
@@ -144,6 +147,11 @@ class Source:
             return list(names)
         kept = {re.sub(r"\s", "_", name): name for name in names} | {name: name for name in names}
         return [kept.get(name, name) for name in self.names]
+
+    @property
+    def _first(self) -> str:
+        """Name the class of what takes the columns."""
+        return type(self.fitted[0] if isinstance(self.fitted, Pipeline) else self.fitted).__name__
 
     @property
     def kind(self) -> str:
