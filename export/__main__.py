@@ -90,11 +90,23 @@ def _card(options: argparse.Namespace, source: Source, sample: Sample | None) ->
         name = (options.sample or options.model).stem
         card = draw_card(source, sample, name=name, with_reasons=not options.no_reasons)
     else:
-        card = decode_card(given.read_bytes())
+        card = _given_card(given, options)
+    if sample is None and any(feature.kind == "category" for feature in card.features):
+        raise CardError(f"{given} has texts, and only a table tells how the model takes them: give it by --sample")
     if options.describe is not None:
         card = described(card, options.describe)
     card = without_reasons(card) if options.no_reasons else card
     return card if options.threshold is None else with_threshold(card, options.threshold)
+
+
+def _given_card(path: Path, options: argparse.Namespace) -> Card:
+    if options.card is None and not path.exists():
+        lacks = "--target, the column that the model predicts," if options.sample else "--sample with --target"
+        raise CardError(f"nothing tells of the model's columns: {lacks} draws a card from a table; --card gives one")
+    try:
+        return decode_card(path.read_bytes())
+    except CardError as error:
+        raise CardError(f"{path}: {error}") from error
 
 
 def with_threshold(card: Card, threshold: float) -> Card:

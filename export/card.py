@@ -40,7 +40,8 @@ def draw_card(source: Source, sample: Sample, *, name: str, with_reasons: bool =
     X = sample.X
     if not len(X):
         raise CardError("the sample holds no rows that the model takes")
-    features = widest(source, tuple(feature_of(X[column]) for column in X), X)
+    drawn = tuple(feature_of(X[column], source.known_texts(place)) for place, column in enumerate(X))
+    features = widest(source, drawn, X)
     reference = _reference(source, sample, features)
     card = Card(
         format_version=FORMAT_VERSION,

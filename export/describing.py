@@ -14,20 +14,21 @@ Whatever it doesn't name stays as it is in the card. No field is new: each is on
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import yaml
 
-from lambda_fn.card import Card, CardError, Family, Feature, decode_card, encode
+from export.wording import listed
+from lambda_fn.card import Card, CardError, Family, Feature, Kind, decode_card, encode
 
 _P = TypeVar("_P", bound=msgspec.Struct)
 
 _OF_CARD = ("name", "description", "owner", "date")
 _OF_TARGET = ("name", "description", "unit")
 _OF_FAMILY = ("title", "reason")
-_LISTED = 40
 _OF_FEATURE = (
     *("title", "description", "kind", "family", "reason", "minimum", "maximum", "unit", "codes", "protected"),
     *("allows_missing", "allows_unknown", "training_minimum", "training_maximum"),
@@ -58,7 +59,9 @@ def described(card: Card, path: Path) -> Card:
         for one in card.target.classes
     ]
     features = _features(said.get("features"), card.features, f"{path}: features")
-    content = {name: said[name] for name in _OF_CARD if name in said} | {
+    # YAML reads 2026-11-26 as a date.
+    words = {name: f"{said[name]}" if isinstance(said[name], date) else said[name] for name in _OF_CARD if name in said}
+    content = words | {
         "target": _put(card.target, target, f"{path}: target"),
         "features": features,
         "families": _families(said.get("families"), card.families, features, f"{path}: families"),
@@ -80,6 +83,9 @@ def _feature(feature: Feature, said: Any, where: str) -> Feature:
     if "codes" in changes:
         codes = _fields(changes["codes"], None, f"{where}.codes")
         changes["codes"] = [{"value": value, "meaning": str(meaning)} for value, meaning in codes.items()]
+        changes = {"kind": "code", **changes}
+    if changes.get("kind", feature.kind) not in get_args(Kind):
+        raise CardError(f"{where}.kind is {changes['kind']!r}; allowed are {', '.join(get_args(Kind))}")
     if "title" in changes:
         spoken = [word for word in ("description", "reason") if getattr(feature, word) == feature.title]
         changes = {**dict.fromkeys(spoken, changes["title"]), **changes}
@@ -93,6 +99,11 @@ def _families(said: Any, families: Sequence[Family], features: Sequence[Feature]
     for feature in features:
         if feature.family:
             members.setdefault(feature.family, []).append(feature)
+    if empty := [name for name in _fields(said, None, where) if f"{name}" not in members]:
+        raise CardError(
+            f"{where} names {empty}, and no feature is in it: write family: {empty[0]} at features; families with "
+            f"features are {listed(members)}"
+        )
     changes = _fields(said, tuple(members), where)
     found = []
     for name, own in members.items():
@@ -125,10 +136,5 @@ def _fields(said: Any, allowed: tuple[Any, ...] | None, where: str) -> dict[Any,
     fields = {name if name in allowed else named.get(str(name), name): value for name, value in said.items()}
     if unknown := [name for name in fields if name not in allowed]:
         quotes = "; yes, no, on and off need quotes in YAML" if any(isinstance(name, bool) for name in unknown) else ""
-        raise CardError(f"{where} names {unknown}; allowed are {_listed(allowed)}{quotes}")
+        raise CardError(f"{where} names {unknown}; allowed are {listed(allowed)}{quotes}")
     return fields
-
-
-def _listed(allowed: Sequence[Any]) -> str:
-    shown = ", ".join(map(str, allowed[:_LISTED]))
-    return shown + f", ... ({len(allowed)} in all)" if len(allowed) > _LISTED else shown

@@ -115,6 +115,12 @@ def _check(source: Source, card: Card) -> None:
     fitted = source.own(names)
     if names != fitted or len(names) != source.n_features:
         raise CardError(f"the card's features {names} are not those that the model was fitted with: {fitted}")
+    for feature, value in zip(card.features, card.reference.profile, strict=True):
+        if feature.kind == "category" and value is not None and value >= len(feature.categories):
+            raise CardError(
+                f"the card's reference has place {value:g} of {feature.name!r}, which has {len(feature.categories)} "
+                "categories: places count from 0 in the list"
+            )
     classes = [one.value for one in card.target.classes]
     if classes != source.classes:
         raise CardError(f"the card's classes are {classes}, and the model's {source.classes}")

@@ -1,6 +1,6 @@
 """Tell what kind of values a table's columns hold, and give its rows as the values of a model file's tensor."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,20 +30,27 @@ def _codes(feature: Feature, column: pd.Series) -> NDArray[np.float64]:
         places = {text: float(place) for place, text in enumerate(feature.categories)}
         return np.array([np.nan if gap else places.get(str(value), -1.0) for value, gap in _values(column)])
     try:
-        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+        numbers = np.asarray(column.to_numpy(np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
         raise CardError(f"column {feature.name!r} holds what is no number: {error}") from error
+    if feature.kind == "boolean" and len(others := numbers[~np.isin(numbers, (0.0, 1.0)) & ~np.isnan(numbers)]):
+        raise CardError(f"column {feature.name!r} holds {others[0]:g}, and a boolean is 0 or 1 there")
+    return numbers
 
 
 def _values(column: pd.Series) -> Iterable[tuple[Any, bool]]:
     return zip(column, column.isna(), strict=True)
 
 
-def feature_of(column: pd.Series) -> Feature:
-    """Describe a column by its type and content; limits and what is allowed beside its values come later."""
+def feature_of(column: pd.Series, known: Sequence[str]) -> Feature:
+    """Describe a column by its type and content; limits and what is allowed beside its values come later.
+
+    Texts that the model knows are listed, too, where the column happens to lack them: as unknown ones they would be
+    scored otherwise than by the model.
+    """
     name = str(column.name)
     present = column.dropna()
-    kind, categories = _kind(column, present)
+    kind, categories = _kind(column, present, known)
     if isinstance(column.dtype, pd.CategoricalDtype) and kind != "category":
         present = pd.Series(column.dtype.categories)
     if kind == "category":
@@ -69,20 +76,20 @@ def feature_of(column: pd.Series) -> Feature:
     )
 
 
-def _kind(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
+def _kind(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "bi":
         return ("boolean" if dtype.categories.dtype.kind == "b" else "code"), ()
     if isinstance(dtype, pd.CategoricalDtype) or (
         dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype)
     ):
-        return _category(column, present)
+        return _category(column, present, known)
     if dtype.kind == "b" or (dtype.kind == "O" and len(present) and present.map(type).eq(bool).all()):
         return "boolean", ()
     if dtype.kind == "O":
         if pd.api.types.infer_dtype(present) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return "number", ()
-        return _category(column, present)
+        return _category(column, present, known)
     if dtype.kind in "iu":
         return "integer", ()
     # A column of whole numbers with gaps is read as float64.
@@ -94,7 +101,7 @@ def _codes_of(column: pd.Series) -> tuple[Code, ...]:
     return tuple(Code(value, str(value)) for value in sorted(column.dtype.categories.tolist()))
 
 
-def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, ...]]:
+def _category(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = list(column.dtype.categories)
     elif pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
@@ -103,7 +110,7 @@ def _category(column: pd.Series, present: pd.Series) -> tuple[Kind, tuple[str, .
             "numbers before the model"
         )
     else:
-        values = sorted(present.unique(), key=str)
+        values = sorted({*present.unique(), *known}, key=str)
     texts = tuple(str(value) for value in values)
     if len(set(texts)) < len(texts):
         raise CardError(f"column {column.name!r} holds different values that read the same")

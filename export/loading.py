@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
@@ -30,6 +31,7 @@ from lambda_fn.card import CardError
 # Whose classes a skops file may name beside those that skops knows by itself.
 _TRUSTED = ("sklearn.", "xgboost.", "lightgbm.", "numpy.", "scipy.", "builtins.", "collections.OrderedDict")
 _WRITTEN_BY = re.compile(rb"_sklearn_version.{1,8}?(\d+\.\d+[.0-9a-z]*)", re.DOTALL)
+_OF_SCRIPT = re.compile(r"Can't get attribute ('\w+') on <module '__main__'")
 
 
 def load(path: Path) -> Any:
@@ -51,10 +53,12 @@ def load(path: Path) -> Any:
     except (OSError, CardError):
         raise
     except ModuleNotFoundError as error:
-        raise CardError(f"{path} needs the package {error.name!r}, which is not installed: pip install it") from error
+        raise CardError(
+            f"{path} needs the package {error.name!r}, which can't be imported here: pip install it or, where it is "
+            "your own, put its folder on PYTHONPATH"
+        ) from error
     except Exception as error:  # a damaged file, or a foreign one, can raise anything
-        told = f"{type(error).__name__}: {error}"
-        raise CardError(f"{path} can't be read by {_NAMES[reader]}: {told}{_written_by(path)}") from error
+        raise CardError(f"{path} can't be read by {_NAMES[reader]}: {_why_not(path, error)}") from error
     return _without_idle_steps(boosters.as_estimator(fitted))
 
 
@@ -116,7 +120,22 @@ def _other_version(path: Path, warning: InconsistentVersionWarning) -> str:
     )
 
 
-def _written_by(path: Path) -> str:
+def _why_not(path: Path, error: Exception) -> str:
+    if not path.stat().st_size:
+        return "it is empty; was writing it broken off?"
+    if own := _OF_SCRIPT.search(str(error)):
+        return (
+            f"it was written by a script or notebook that defines {own[1]} itself, and a pickle has but the name of "
+            "that: define it in a module that can be imported here, or write the model with cloudpickle"
+        )
+    told = f"{type(error).__name__}: {error}".rstrip(": ")
+    wrote = _written_by(path)
+    if wrote is None or wrote == sklearn.__version__:
+        return f"{told}; it is damaged, or of another kind (python -m export --help lists those that can be read)"
+    return f"{told}. It was written by scikit-learn {wrote}: export where scikit-learn=={wrote} is installed"
+
+
+def _written_by(path: Path) -> str | None:
     """Tell which scikit-learn wrote a pickle that can't be read, as far as its bytes say so."""
     content = path.read_bytes()
     for unpacked in (bytes, zlib.decompress, gzip.decompress, bz2.decompress, lzma.decompress):
@@ -125,9 +144,8 @@ def _written_by(path: Path) -> str:
         except (OSError, EOFError, zlib.error, lzma.LZMAError):
             continue
         if found:
-            wrote = found[1].decode()
-            return f". It was written by scikit-learn {wrote}: export where scikit-learn=={wrote} is installed"
-    return ""
+            return found[1].decode()
+    return None
 
 
 def _without_idle_steps(fitted: Any) -> Any:

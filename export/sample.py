@@ -4,11 +4,16 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from export.csv_table import check_target, check_texts, in_the_way, lacking, read_table
 from export.source import Source
 from lambda_fn.card import CardError, Data
+
+# Of what a model says of rows that it does not take.
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +51,24 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
     CardError
         Naming a column that is missing, or saying what the model can't take.
     """
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_texts(source, target), str))
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-        raise CardError(f"{path} can't be read as a CSV table: {error}") from error
-    if target is not None and target not in table:
-        raise CardError(f"{path} has no column {target!r}; its columns are {list(table.columns)}")
+    table = read_table(path, dict.fromkeys(_texts(source, target), str))
     names = source.own([name for name in table if name != target])
+    if target is not None:
+        check_target(table, source, target, path)
     if missing := [name for name in names if name not in table]:
-        raise CardError(f"{path} lacks the columns {missing}, which the model was fitted with")
+        raise CardError(lacking(path, missing, list(table), names))
     if len(names) != source.n_features:
-        raise CardError(f"{path} has {len(names)} columns beside the target, and the model takes {source.n_features}")
-    y = None if target is None else table[target]
-    if y is not None and source.classes and not set(y.dropna().unique()) & set(source.classes):
         raise CardError(
-            f"{path}: column {target!r} holds {sorted(map(str, y.dropna().unique()))[:10]}, and the model's classes "
-            f"are {source.classes}"
+            f"{path} has {len(names)} columns{' beside the target' if target is not None else ''}, and the model takes "
+            f"{source.n_features}: it was fitted on an array, without names, so the table holds its columns alone, in "
+            "their order; what stood before it, an encoder say, is saved with it as a Pipeline"
         )
-    X = _as_taken(source, _with_none(table[names], source), path)
-    share = None
-    if y is not None and source.task == "binary":
-        share = float((y == source.classes[1]).mean())
+    X = _with_none(table[names], source)
+    check_texts(X, source, path)
+    X = _as_taken(source, X, path)
+    y = None if target is None else table[target]
+    known = None if y is None or source.task != "binary" else y.dropna()
+    share = float((known == source.classes[1]).mean()) if known is not None and len(known) else None
     return Sample(X, y, _data(path, hashlib.sha256(path.read_bytes()).hexdigest(), len(table), share))
 
 
@@ -109,17 +111,37 @@ def _as_taken(source: Source, X: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Give columns the types that the model takes, of which a CSV file says little."""
     reasons = []
     # Categories are those of all rows, whichever are tried.
-    for typed in _typed(source, X):
+    for typed in (_with_known(source, one) for one in _typed(source, X)):
         head = typed.head(20)
         try:
             source.scores(head if source.names is not None else head.to_numpy())
         except CardError:
             raise
         except Exception as error:  # whatever a model raises for what it can't take
-            reasons.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+            reasons.append(" ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST])
         else:
             return typed
-    raise CardError(f"the model can't score the rows of {path}: {reasons[0]}")
+    raise CardError(in_the_way(source, X, path) or f"the model can't score the rows of {path}: {reasons[0]}")
+
+
+def _with_known(source: Source, X: pd.DataFrame) -> pd.DataFrame:
+    """Add to columns of categories what the model knows of them beside the table's own."""
+    places = [place for place, dtype in enumerate(X.dtypes) if isinstance(dtype, pd.CategoricalDtype)]
+    known: dict[int, list[Any]] = {place: list(source.known_texts(place)) for place in places}
+    for step in source.codes:
+        if len(step.categories) == len(places):
+            for place, values in zip(places, step.categories, strict=True):
+                known[place] += values
+    wider = {}
+    for place, values in known.items():
+        own = X.dtypes.iloc[place].categories
+        # 3.0 is 3 among whole numbers; what is of another type than all that the table holds is none of them.
+        are_texts = any(isinstance(value, str) for value in (own if len(own) else values))
+        alike = pd.Index([value for value in values if not pd.isna(value) and isinstance(value, str) == are_texts])
+        union = own.union(alike.astype(own.dtype)) if len(own) else alike.unique()
+        if len(union) > len(own):
+            wider[X.columns[place]] = X.iloc[:, place].astype(pd.CategoricalDtype(union))
+    return X.assign(**wider)
 
 
 def _typed(source: Source, X: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -30,6 +30,7 @@ from lambda_fn.card import Card, CardError, Task, missing_as_nan
 
 # Rows that a model is asked for at once: a support vector machine holds its kernel for each.
 _CHUNK = 10_000
+_OWN = "what a transformer of your own computes can be given to the model as columns of the table"
 # Their values order rows; scikit-learn has no name for the kind.
 _RANKERS = ("XGBRanker", "LGBMRanker")
 
@@ -75,6 +76,8 @@ class Source:
     def _why_not(self) -> str:
         """Say why a model is none that can be exported, and what could be done."""
         allowed = "what can be exported are classifiers with predict_proba and regressors of one target"
+        if hasattr(self.fitted, "predict_proba") and _is_fitted(self.fitted):  # so the columns are what is not known
+            return f"{self._first} does not say how many columns it was fitted on (it has no n_features_in_); {_OWN}"
         if self.classes and isinstance(self.fitted, VotingClassifier):
             return "the VotingClassifier with voting='hard' has no predict_proba; voting='soft' can be exported"
         if self.classes:
@@ -99,17 +102,30 @@ class Source:
 
     @cached_property
     def categories(self) -> dict[str, list[Any]]:
-        """The values that its encoders know of columns, by name: a CSV file can't say of 06 whether it is a text."""
+        """The values that its encoders know of columns, by name.
+
+        A table may lack some of them; and a CSV file can't say of 06 whether it is a text.
+        """
         found: dict[str, list[Any]] = {}
         for name, values in _categories(self.fitted, self.names or [str(place) for place in range(self.n_features)]):
-            found[name] = [*found.get(name, ()), *values]
+            found[name] = list(dict.fromkeys([*found.get(name, ()), *values]))  # of each fold's encoder, say
         return found
+
+    def known_texts(self, place: int) -> list[str]:
+        """List the texts that its encoders know of a column, by the column's place."""
+        name = str(place) if self.names is None else self.names[place]
+        return [value for value in self.categories.get(name, ()) if isinstance(value, str)]
 
     @cached_property
     def category_columns(self) -> list[int]:
         """Places of the columns that boosters were fitted on as pandas' categories: a CSV file can't say it of 1, 2."""
+        return sorted({place for step in self.codes for place in step.columns})
+
+    @cached_property
+    def codes(self) -> list[Codes]:
+        """What boosters know of the columns that they were fitted on as pandas' categories."""
         first = [member.steps[0] for member in members(self.model.expression) if member.steps]
-        return sorted({place for step in first if isinstance(step, Codes) for place in step.columns})
+        return [step for step in first if isinstance(step, Codes)]
 
     def own(self, names: Sequence[str]) -> list[str]:
         """Name its columns as a table does; one that the table lacks has the model's own name for it.
@@ -120,6 +136,11 @@ class Source:
             return list(names)
         kept = {re.sub(r"\s", "_", name): name for name in names} | {name: name for name in names}
         return [kept.get(name, name) for name in self.names]
+
+    @property
+    def _first(self) -> str:
+        """Name the class of what takes the columns."""
+        return type(self.fitted[0] if isinstance(self.fitted, Pipeline) else self.fitted).__name__
 
     @property
     def kind(self) -> str:

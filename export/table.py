@@ -77,8 +77,9 @@ class Table:
             known = list(dtype.categories)
             extra = [value for value in [*values, UNKNOWN] if value not in known and (objects == value).any()]
             return pd.Series(pd.Categorical(objects, categories=[*known, *extra], ordered=bool(dtype.ordered)))
-        if isinstance(dtype, np.dtype) and dtype.kind == "b" and is_gap.any():
-            return pd.Series(objects, dtype=object)
+        if isinstance(dtype, np.dtype) and is_gap.any():
+            # Whole numbers that a card calls booleans are floats beside gaps, as everywhere in pandas.
+            dtype = np.dtype({"b": object, "i": np.float64, "u": np.float64}.get(dtype.kind, dtype))
         return pd.Series(objects, dtype=dtype if not (dtype.kind in "biuf" and (codes < 0).any()) else object)
 
     @staticmethod

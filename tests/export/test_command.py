@@ -77,7 +77,12 @@ def test_model_without_a_pipeline_is_exported(build, clients):
     ("damage", "arguments", "words"),
     [
         (lambda build: (build / "card.json").write_text("{"), [], "not a model card"),
-        (lambda build: (build / "card.json").unlink(), [], "card.json"),
+        (
+            lambda build: (build / "card.json").unlink(),
+            [],
+            "nothing tells of the model's columns: --sample with --target",
+        ),
+        (lambda build: None, ["--card", "no.json"], "no.json: No such file"),
         (lambda build: (build / "card.json").write_text('{"format_version": 1}'), [], "of format 1"),
         (lambda build: (build / "tidy.csv").write_text("age\n1\n"), [], "lacks the columns"),
         (lambda build: joblib.dump(RandomForestClassifier(), build / "pipeline.joblib"), [], "is not fitted: call fit"),
@@ -154,6 +159,26 @@ def test_card_that_was_drawn_can_be_kept_described_and_given_again(build):
     age = next(feature for feature in first.features if feature.name == "age")
     assert (first.name, age.title, age.maximum) == ("described", "Years", 99.0)
     assert again == first
+
+
+def test_target_that_is_left_out_is_asked_for(build, capsys):
+    (build / "card.json").unlink()
+
+    with pytest.raises(SystemExit):
+        run(build, "--sample", build / "tidy.csv")
+
+    assert "--target, the column that the model predicts, draws a card from a table" in capsys.readouterr().err
+
+
+def test_card_with_texts_needs_a_table(build, card, capsys):
+    text = msgspec.structs.replace(card.features[0], kind="category", categories=("a", "b"))
+    (build / "card.json").write_bytes(encode(msgspec.structs.replace(card, features=(text, *card.features[1:]))))
+    (build / "tidy.csv").unlink()
+
+    with pytest.raises(SystemExit):
+        run(build)
+
+    assert "card.json has texts, and only a table tells how the model takes them: give it" in capsys.readouterr().err
 
 
 def test_rows_that_narrower_limits_refuse_are_left_out_and_told(build, clients, capsys):

@@ -66,8 +66,13 @@ def test_numbers_and_names_are_read_as_they_are_meant(card, tmp_path):
     assert [feature.maximum for feature in changed.features[:2]] == [1e6, 1e9]
 
 
-def test_whole_numbers_become_codes(card, tmp_path):
-    changed = put(card, tmp_path, "features: {age: {kind: code, codes: {20: young, 60: old}}}")
+def test_dates_are_words_of_the_card(card, tmp_path):
+    assert put(card, tmp_path, "date: 2026-11-26").date == "2026-11-26"
+
+
+@pytest.mark.parametrize("kind", ["", "kind: code, "])
+def test_whole_numbers_become_codes(card, tmp_path, kind):
+    changed = put(card, tmp_path, f"features: {{age: {{{kind}codes: {{20: young, 60: old}}}}}}")
 
     (age,) = [feature for feature in changed.features if feature.name == "age"]
     assert [(code.value, code.meaning) for code in age.codes] == [(20, "young"), (60, "old")]
@@ -80,14 +85,20 @@ def test_whole_numbers_become_codes(card, tmp_path):
         ("features: {age: {colour: red}}", r"features.age names \['colour'\]"),
         ("features: {age: {minimum: 200}}", "limits that are not finite and in order"),
         ("features: {age: {minimum: low}}", r"features.age: Expected `float`, got `str` - at `\$.minimum`"),
-        ("features: {age: {kind: numbr}}", "features.age: Invalid enum value 'numbr'"),
+        (
+            "features: {age: {kind: numbr}}",
+            "features.age.kind is 'numbr'; allowed are number, integer, code, category, boolean",
+        ),
         ("features: {age: {codes: [20, 60]}}", "features.age.codes must be a mapping, and is a list"),
         ("features: {age: {kind: code, codes: {young: 20}}}", r"features.age: Expected `int`, got `str`"),
         ("features: {age: {kind: code}}", "'age' is of kind code, and has 0 codes"),
         ("features: {age: Years}", "features.age must be a mapping, and is a str"),
         ("features: {age: {title: 3}}", r"features.age: Expected `str`, got `int` - at `\$.title`"),
         ("features: {on: {title: On}}", r"features names \[True\]; allowed are .*; yes, no, on and off need quotes"),
-        ("families: {wealth: {title: Wealth}}", r"families names \['wealth'\]; allowed are age, "),
+        (
+            "families: {wealth: {title: Wealth}}",
+            r"families names \['wealth'\], and no feature is in it: write family: wealth at ",
+        ),
         ("families: {age: {colour: red}}", r"families.age names \['colour'\]; allowed are title, reason"),
         ("target: {classes: {1: 1.5}}", r"target.classes: Expected `str`, got `float` - at `\$.meaning`"),
         ("name: [a]", r"Expected `str`, got `array` - at `\$.name`"),

@@ -136,10 +136,31 @@ def test_pickle_of_another_version_that_cannot_be_read_says_which_wrote_it(fores
         load(tmp_path / "m.pkl")
 
 
+def test_class_of_a_script_is_named(tmp_path):
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x04\x8c\x08__main__\x8c\x05Ratio\x93.")
+
+    with pytest.raises(CardError, match=r"by a script or notebook that defines 'Ratio' itself, .* with cloudpickle"):
+        load(tmp_path / "m.pkl")
+
+
+def test_pickle_of_this_version_that_cannot_be_read_is_not_laid_to_its_version(forest, tmp_path):
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(forest).replace(b"StandardScaler", b"StandartScaler"))
+
+    with pytest.raises(CardError, match=r"StandartScaler.*; it is damaged, or of another kind"):
+        load(tmp_path / "m.pkl")
+
+
+def test_empty_file_is_told_as_such(tmp_path):
+    (tmp_path / "m.joblib").touch()
+
+    with pytest.raises(CardError, match="can't be read by joblib: it is empty"):
+        load(tmp_path / "m.joblib")
+
+
 def test_package_that_is_missing_is_named(forest, tmp_path):
     (tmp_path / "m.pkl").write_bytes(b"cno_such_package\nModel\n.")
 
-    with pytest.raises(CardError, match="needs the package 'no_such_package'"):
+    with pytest.raises(CardError, match=r"needs the package 'no_such_package', .*: pip install it or"):
         load(tmp_path / "m.pkl")
 
 

@@ -4,15 +4,21 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
+import xgboost
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from export.card import draw_card
+from export.describing import described
+from export.exporter import export
+from export.features import tensor
 from export.sample import read_sample
 from export.source import Source
+from export.table import Table
 from lambda_fn.card import CardError
 
 N = 120
@@ -105,6 +111,163 @@ def test_columns_of_categories_are_those_of_the_booster(tmp_path):
     assert (source.scores(sample.X) == source.scores(X)).all()
     assert [feature.kind for feature in card.features] == ["number", "integer", "code", "boolean", "code"]
     assert [code.value for code in card.features[2].codes] == [3, 5, 9]
+
+
+def by_encoder(model):
+    return make_pipeline(
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["t"]), remainder="drop"), model
+    )
+
+
+def as_categories(X):
+    return X.astype(dict.fromkeys(X.columns.intersection(["t", "code"]), "category"))
+
+
+KNOWING = {
+    "encoder": (by_encoder(RandomForestClassifier(3, random_state=0)), lambda X: X),
+    "an encoder for each fold": (CalibratedClassifierCV(by_encoder(RandomForestClassifier(3)), cv=3), lambda X: X),
+    "arrays": (
+        make_pipeline(OneHotEncoder(handle_unknown="ignore"), RandomForestClassifier(3, random_state=0)),
+        lambda X: X[["t"]].to_numpy(object),
+    ),
+    "HistGradientBoosting": (
+        HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype"),
+        as_categories,
+    ),
+    "LightGBM": (lightgbm.LGBMClassifier(**LIGHT), as_categories),
+    "XGBoost": (xgboost.XGBClassifier(n_estimators=5, enable_categorical=True, n_jobs=1), as_categories),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        (name, lacking)
+        for name in KNOWING
+        for lacking in ("b", "every text")
+        if (name, lacking) != ("arrays", "every text")
+    ],
+)
+def test_what_the_model_knows_is_listed_where_the_sample_lacks_it(tmp_path, name, lacking):
+    rng = drawn()
+    X = pd.DataFrame({"t": rng.choice(["a", "b", "c"], N), "code": rng.choice([3, 5, 9], N), "x": rng.normal(size=N)})
+    y = ((X["t"] == "b") ^ (X["code"] == 9) ^ (rng.random(N) < 0.1)).astype(int)
+    model, taken = KNOWING[name]
+    source = Source(model.fit(taken(X), y))
+    given = X[["t"]] if source.names is None else X
+    some = given[(X["t"] != "b") & (X["code"] != 9)]
+    some = some.assign(t=np.nan) if lacking == "every text" else some
+    some.assign(late=y).to_csv(tmp_path / "sample.csv", index=False)
+
+    sample = read_sample(tmp_path / "sample.csv", source, "late")
+    card = draw_card(source, sample, name="sample", with_reasons=False)
+
+    table = Table(card.features, sample.X if source.names is not None else sample.X.to_numpy())
+    scores = source.scores(table.frame(tensor(card.features, taken(X) if source.names is not None else given)))
+    assert {"a", "b", "c"} <= set(card.features[0].categories)
+    assert (scores == source.scores(taken(X))).all()
+
+
+CLIENTS = pd.DataFrame({"Age": [23, 31, 45, 52] * 9, "Sex": ["f", "m", "m"] * 12, "Risk": ["good", "bad"] * 18})
+
+
+def fitted(names=("Age", "Sex"), target=CLIENTS["Risk"]):
+    columns = make_column_transformer((SimpleImputer(), ["Age"]), (OneHotEncoder(), ["Sex"]), remainder="passthrough")
+    return make_pipeline(columns, RandomForestClassifier(2, random_state=0)).fit(CLIENTS[list(names)], target)
+
+
+def as_csv(table, **options):
+    return table.to_csv(index=False, **options).encode(options.get("encoding", "utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "words"),
+    [
+        (as_csv(CLIENTS), "risk", r"has no column 'risk' \('Risk' is there\); its columns are 'Age', 'Sex', 'Risk'"),
+        (as_csv(CLIENTS), "Sex", "'Sex' is one of the columns that the model takes; --target names the one"),
+        (as_csv(CLIENTS, sep=";"), "Risk", r"has ';' between its columns, where commas are needed: .*sep=';'"),
+        (as_csv(CLIENTS.assign(Sex="ü,x"), sep="\t"), "Risk", r"has '\\t' between its columns"),
+        (as_csv(CLIENTS.assign(Sex="ü"), encoding="latin-1"), "Risk", "it is not in UTF-8; save it so"),
+        (as_csv(CLIENTS, encoding="utf-16"), "Risk", "it is not in UTF-8"),
+        (b"PK\x03\x04" + bytes(40), "Risk", r"is an Excel workbook: save it as CSV, pandas' to_csv"),
+        (b"PAR1" + bytes(40), "Risk", "is a Parquet file: save it as CSV"),
+        (as_csv(CLIENTS[:0]), "Risk", "has a header and no row"),
+        (b"", "Risk", "can't be read as a CSV table: No columns"),
+        (as_csv(CLIENTS.rename(columns={"Sex": " sex"})), "Risk", r"lacks the columns 'Sex', .* \(' sex' is there\)"),
+        (
+            as_csv(pd.get_dummies(CLIENTS, columns=["Sex"])),
+            "Risk",
+            r"lacks .*; it has 'Risk', 'Sex_f', 'Sex_m'\. What was",
+        ),
+        (
+            as_csv(CLIENTS.replace("bad", "unsure")),
+            "Risk",
+            "column 'Risk' holds 'unsure', and the model's classes are 'bad'",
+        ),
+        (as_csv(CLIENTS.replace({"f": 0, "m": 1})), "Risk", r"column 'Sex' holds '0', '1', none .*; it knows 'f', 'm'"),
+        (
+            as_csv(CLIENTS.assign(Age=["23", "31", "?", "1,052"] * 9)),
+            "Risk",
+            r"column 'Age' holds texts, '\?' in row 3, and the model was fitted on numbers or booleans there",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_what_to_do(tmp_path, content, target, words):
+    (tmp_path / "table.csv").write_bytes(content)
+
+    with pytest.raises(CardError, match=words):
+        read_sample(tmp_path / "table.csv", Source(fitted()), target)
+
+
+def test_columns_that_were_encoded_outside_the_model_are_counted(tmp_path):
+    coded = CLIENTS.assign(Sex=(CLIENTS["Sex"] == "f").astype(int), Home=1)
+    source = Source(RandomForestClassifier(2).fit(coded[["Age", "Sex", "Home"]], CLIENTS["Risk"]))
+    CLIENTS.assign(Home="own").to_csv(tmp_path / "table.csv", index=False)
+
+    with pytest.raises(CardError, match="column 'Sex' and 1 more hold texts, 'f' in row 1"):
+        read_sample(tmp_path / "table.csv", source, "Risk")
+
+
+def test_model_of_an_array_is_told_as_such(tmp_path):
+    source = Source(RandomForestClassifier(2).fit(CLIENTS[["Age"]].to_numpy(), CLIENTS["Risk"]))
+    CLIENTS.to_csv(tmp_path / "table.csv", index=False)
+
+    with pytest.raises(
+        CardError, match="has 2 columns beside the target, and the model takes 1: it was fitted on an arr"
+    ):
+        read_sample(tmp_path / "table.csv", source, "Risk")
+
+
+def test_target_of_a_regression_is_a_column_of_numbers(tmp_path):
+    source = Source(ExtraTreesRegressor(2).fit(CLIENTS[["Age"]], CLIENTS["Age"]))
+    CLIENTS.to_csv(tmp_path / "table.csv", index=False)
+
+    with pytest.raises(CardError, match="column 'Risk' holds 'good', 'bad', and the model predicts numbers"):
+        read_sample(tmp_path / "table.csv", source, "Risk")
+
+
+def test_rows_without_an_outcome_count_for_no_class(tmp_path):
+    CLIENTS.assign(Risk=["good", "bad", None] * 12).to_csv(tmp_path / "table.csv", index=False)
+
+    assert read_sample(tmp_path / "table.csv", Source(fitted()), "Risk").data.positive_rate == 0.5
+
+
+def test_whole_numbers_described_as_booleans_may_have_gaps(tmp_path):
+    table = CLIENTS.assign(Home=[0, 1] * 18)
+    model = make_pipeline(SimpleImputer(), RandomForestClassifier(2, random_state=0)).fit(
+        table[["Age", "Home"]], CLIENTS["Risk"]
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "words.yaml").write_text("features: {Home: {kind: boolean}}")
+    sample = read_sample(tmp_path / "table.csv", Source(model), "Risk")
+
+    card = described(draw_card(Source(model), sample, name="home"), tmp_path / "words.yaml")
+    model_file, _ = export(model, card, sample.X, made_up=200)
+
+    assert model_file and card.features[1].allows_missing
+    with pytest.raises(CardError, match="column 'Age' holds 23, and a boolean is 0 or 1 there"):
+        (tmp_path / "words.yaml").write_text("features: {Age: {kind: boolean}}")
+        export(model, described(card, tmp_path / "words.yaml"), sample.X, made_up=200)
 
 
 def test_truths_with_gaps_are_truths(tmp_path):

@@ -19,6 +19,7 @@ from lambda_fn.card import (
     verify_checksum,
     with_checksum,
 )
+from train.features import NAMES
 
 
 def test_card_survives_its_text(card, model):
@@ -56,7 +57,7 @@ def change(path, value):
         (["features", 0, "allows_unknown"], True, "is of kind integer, which has no unknown values"),
         (["features", 0, "family"], "unheard", "'unheard'.* not both defined and used"),
         (["families", 0], {"name": "age", "title": "", "reason": ""}, "not both defined and used"),
-        (["reference", "profile"], [1.0], "1 values for 24 features"),
+        (["reference", "profile"], [1.0], f"1 values for {len(NAMES)} features"),
         (["reference", "profile", 0], "1", "Expected `float | null`, got `str`"),
         (["decision", "threshold"], 1.5, "threshold 1.5 of the task binary is not between 0 and 1"),
         (["decision", "rule"], "predict", "the rule predict has the threshold 0.25"),
@@ -122,7 +123,7 @@ def test_a_name_that_no_json_can_hold_is_refused_by_a_card_error(card):
 def test_golden_rows_that_are_not_whole_are_refused(model, path):
     text = json.dumps(change(path, None)(json.loads(encode(model.card))))
 
-    with pytest.raises(CardError, match="golden rows are not 24 values, 1 scores and a label each"):
+    with pytest.raises(CardError, match=f"golden rows are not {len(NAMES)} values, 1 scores and a label each"):
         decode_model_card(text)
 
 

@@ -248,7 +248,7 @@ def test_rows_that_there_is_no_time_for_are_refused(connect, api, short_of_time,
 
 
 def test_tensors_that_there_is_no_time_for_are_refused(connect, api, short_of_time, model, row, scored):
-    tensor = {"name": "features", "datatype": "FP64", "shape": [5_000, 24], "data": [*row.values()] * 5_000}
+    tensor = {"name": "features", "datatype": "FP64", "shape": [5_000, len(row)], "data": [*row.values()] * 5_000}
 
     status, answer = connect(api, short_of_time).post(f"/v2/models/{model.card.name}/infer", {"inputs": [tensor]})
 
@@ -259,7 +259,7 @@ def test_tensors_that_there_is_no_time_for_are_refused(connect, api, short_of_ti
 
 def test_more_rows_than_can_be_answered_are_refused_unread(client, model):
     """Their shape alone tells: reading a million rows of one would take a small function its whole time."""
-    tensor = {"name": "x", "datatype": "FP64", "shape": [1_500_000, 24], "data": "not read"}
+    tensor = {"name": "x", "datatype": "FP64", "shape": [1_500_000, len(model.card.features)], "data": "not read"}
 
     status, answer = client.post(f"/v2/models/{model.card.name}/infer", {"inputs": [tensor]})
 
@@ -575,7 +575,7 @@ def test_unforeseen_failure_is_an_answer_without_internals(client, row, monkeypa
 
     monkeypatch.setattr(Service, "predict", fail)
     monkeypatch.setattr(Service, "score", fail)
-    tensor = {"name": "features", "datatype": "FP32", "shape": [1, 24], "data": [*row.values()]}
+    tensor = {"name": "features", "datatype": "FP32", "shape": [1, len(row)], "data": [*row.values()]}
     body = {"instances": [row]} if path == "/predict" else {"inputs": [tensor]}
 
     status, answer = client.post(path, body)

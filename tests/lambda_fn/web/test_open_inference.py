@@ -18,7 +18,9 @@ from lambda_fn.model import SCORES
 from lambda_fn.web import open_inference
 from lambda_fn.web.open_inference import Protocol, UnknownModelError
 from lambda_fn.web.tensors import NUMERIC, InferenceError
+from train.features import NAMES
 
+N = len(NAMES)
 ROOT = Path(__file__).parents[3]
 NUMPY = {name: np.dtype("<" + code) for name, code in NUMERIC.items()}
 # That hold the made-up clients' amounts.
@@ -118,7 +120,7 @@ def test_tensors_travel_as_bytes_both_ways(ask, X, expected, datatype):
 def test_all_outputs_go_as_bytes_where_the_request_says_so(ask, X):
     answer = ask({"inputs": [tensor(X)], "parameters": {"binary_data_output": True}})
 
-    assert len(answer.body) - answer.json_size == len(X) * (8 + 8 + 8 * 8 + 24)
+    assert len(answer.body) - answer.json_size == len(X) * (8 + 8 + 8 * 8 + N)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +178,8 @@ def test_illegal_value_is_named_by_row_and_feature(client, model, X):
 @pytest.mark.parametrize("value", [nan, np.inf, -np.inf, 39.5])
 @pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
 def test_bytes_can_smuggle_no_illegal_number(client, model, X, value, datatype):
-    data = np.where(np.arange(72).reshape(3, 24) == 0, value, X % 2000).astype(NUMPY[datatype]).tobytes()
-    given = {"name": "x", "datatype": datatype, "shape": [3, 24], "parameters": {"binary_data_size": len(data)}}
+    data = np.where(np.arange(3 * N).reshape(3, N) == 0, value, X % 2000).astype(NUMPY[datatype]).tobytes()
+    given = {"name": "x", "datatype": datatype, "shape": [3, N], "parameters": {"binary_data_size": len(data)}}
     header = json.dumps({"inputs": [given]}).encode()
 
     status, answer = client.post(
@@ -192,38 +194,38 @@ def test_bytes_can_smuggle_no_illegal_number(client, model, X, value, datatype):
     ("change", "message"),
     [
         ({"name": "age"}, "unknown: .., missing: .'bill_amt_1', "),
-        ({"shape": [72]}, r"has shape .72.; a matrix of numbers must be .N, 24., and else one input"),
+        ({"shape": [3 * N]}, rf"has shape .{3 * N}.; a matrix of numbers must be .N, {N}., and else one input"),
         ({"datatype": "FP8"}, "'FP8' .* not one of BOOL, INT8, .* FP64, BYTES"),
         ({"datatype": "BYTES"}, "are not all BYTES: Expected `str | null`"),
-        ({"datatype": "BYTES", "data": ["1"] * 72}, r"a matrix of numbers must be .N, 24."),
+        ({"datatype": "BYTES", "data": ["1"] * 3 * N}, rf"a matrix of numbers must be .N, {N}."),
         ({"shape": [3]}, "don't fill its shape"),
-        ({"shape": [6, 12]}, r"must be \[N, 24\]"),
-        ({"shape": [0, 24], "data": []}, "positive"),
+        ({"shape": [N, 3]}, rf"must be \[N, {N}\]"),
+        ({"shape": [0, N], "data": []}, "positive"),
         ({"shape": []}, "positive"),
-        ({"shape": [-3, -24]}, "positive"),
+        ({"shape": [-3, -N]}, "positive"),
         ({"shape": [10**4000, 10**4000]}, "at most 10,000,000"),
         ({"shape": [1] * 100_000}, r"shape \[1, 1, .*\.\.\. of input"),
-        ({"name": "x" * 1_000_000, "shape": [72]}, r"input 'x{99}\.\.\. has shape"),
+        ({"name": "x" * 1_000_000, "shape": [3 * N]}, r"input 'x{99}\.\.\. has shape"),
         ({"data": [[1.0], [1.0, 2.0]]}, "don't fill its shape"),
-        ({"data": [[]] * 72}, "don't fill its shape"),
+        ({"data": [[]] * 3 * N}, "don't fill its shape"),
         ({"data": [[[1.0]]]}, "don't fill its shape"),
-        ({"data": [[1.0] * 24] * 2 + [[1.0] * 23]}, "don't fill its shape"),
-        ({"data": [[1.0] * 24] * 4}, "don't fill its shape"),
-        ({"data": [[1.0] * 24] * 2}, "don't fill its shape"),
-        ({"data": [[1.0] * 24] * 2 + [1.0] * 24}, "don't fill its shape"),
-        ({"data": [[1.0] * 24] * 3 + [1.0]}, "don't fill its shape"),
-        ({"data": [[1.0] * 24] * 2 + [["]"] * 24]}, "are not all FP64: Expected `float | null`, got `str`"),
-        ({"data": [[1.0] * 24] * 2 + [[{"a": []}] * 24]}, "don't fill its shape"),
+        ({"data": [[1.0] * N] * 2 + [[1.0] * (N - 1)]}, "don't fill its shape"),
+        ({"data": [[1.0] * N] * 4}, "don't fill its shape"),
+        ({"data": [[1.0] * N] * 2}, "don't fill its shape"),
+        ({"data": [[1.0] * N] * 2 + [1.0] * N}, "don't fill its shape"),
+        ({"data": [[1.0] * N] * 3 + [1.0]}, "don't fill its shape"),
+        ({"data": [[1.0] * N] * 2 + [["]"] * N]}, "are not all FP64: Expected `float | null`, got `str`"),
+        ({"data": [[1.0] * N] * 2 + [[{"a": []}] * N]}, "don't fill its shape"),
         ({"data": [True]}, r"are not all FP64: .*bool.*\[0\]"),
         ({"data": ["1"]}, "str"),
         ({"data": None}, "neither data nor binary_data_size"),
-        ({"datatype": "INT32", "data": [0.5] * 72}, "not all INT32"),
-        ({"datatype": "INT32", "data": [2**31] * 72}, "not all INT32"),
-        ({"datatype": "UINT8", "data": [256] * 72}, "not all UINT8"),
-        ({"datatype": "UINT64", "data": [-1] * 72}, "not all UINT64"),
-        ({"datatype": "INT8", "data": [-129] * 72}, "not all INT8"),
-        ({"datatype": "BOOL", "data": [2] * 72}, "not all BOOL"),
-        ({"datatype": "FP16", "data": [1e6] * 72}, "not all FP16"),
+        ({"datatype": "INT32", "data": [0.5] * 3 * N}, "not all INT32"),
+        ({"datatype": "INT32", "data": [2**31] * 3 * N}, "not all INT32"),
+        ({"datatype": "UINT8", "data": [256] * 3 * N}, "not all UINT8"),
+        ({"datatype": "UINT64", "data": [-1] * 3 * N}, "not all UINT64"),
+        ({"datatype": "INT8", "data": [-129] * 3 * N}, "not all INT8"),
+        ({"datatype": "BOOL", "data": [2] * 3 * N}, "not all BOOL"),
+        ({"datatype": "FP16", "data": [1e6] * 3 * N}, "not all FP16"),
         ({"parameters": {"binary_data_size": 576}}, "needs no data"),
         ({"parameters": {"x": "y" * 10_001}}, "parameters of input 'features' are longer than 10000 bytes"),
         ({"parameters": {"binary_data_size": "x"}}, "parameters of input 'features' are wrong: .*binary_data_size"),
@@ -314,7 +316,7 @@ def test_texts_of_nested_data_may_hold_anything(any_model):
 
 
 HOSTILE = {
-    "flat": ("0,", [125_000, 24], "FP64"),
+    "flat": ("0,", [125_000, N], "FP64"),
     "rows of one": ("[0],", [1_572_000, 1], "FP64"),
     "rows of none": ("[],", [1, 1], "FP64"),
     "deep": ("[[[[]]]],", [1, 1], "FP64"),
