@@ -243,4 +243,4 @@ def _listed(values: Sequence[str]) -> str:
 
 
 def _plain(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)

@@ -45,6 +45,7 @@ MISSING = [
         (INTEGER, "must be a whole number from 18 to 120"),
         (feature("number", -1e300, 1e300), "must be a number from -1e+300 to 1e+300"),
         (feature("integer", 0.5, 9.5), "must be a whole number from 1 to 9"),
+        (feature("integer", 0, 2.0**53 - 1), "must be a whole number from 0 to 9007199254740991"),
         (GAPS, "must be one of 1, 2, 4"),
         (feature("code", codes=range(30)), f"must be one of {', '.join(map(str, range(20)))}, ... (30 in all)"),
         (BOOLEAN, "must be true or false"),
