@@ -15,7 +15,7 @@ from train.evaluation.groups import MEASURES, SMALL, Characteristic
 from train.evaluation.intervals import share_of
 from train.evaluation.metrics import TITLES, Floats
 from train.model.candidates import BY_NAME
-from train.model.decision import Costs, cost_curve, threshold_of_least_cost
+from train.model.decision import Costs, best_threshold, cost_curve
 from train.model.pipeline import uncalibrated
 from train.products import Products, Variant
 from train.report import figures
@@ -99,7 +99,7 @@ def costs(p: Products) -> Rows:
     y_training = p.training[credit.TARGET].to_numpy()
     rows = []
     for worth in sorted({*_RATIOS, round(ratio(p), 2)}):
-        cut = threshold_of_least_cost(y_training, p.out_of_fold, Costs(1, worth))
+        cut = best_threshold(y_training, p.out_of_fold, Costs(1, worth))
         marked = p.probability >= cut
         rows.append(
             (
