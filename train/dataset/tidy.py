@@ -103,6 +103,7 @@ class _Layout(NamedTuple):
 
 _LAYOUTS = (
     _Layout("UCI's and Kaggle's", {name: name for name in _UCI}, _UCI),
+    _Layout("UCI's and Kaggle's", {"PAY_1" if name == "PAY_0" else name: name for name in _UCI}, _UCI),
     _Layout("OpenML's", {f"x{k}": name for k, name in enumerate(_UCI, 1)}, _UCI),
     _Layout("the tidy table's", {name: name for name in features.NAMES}, _TIDY),
 )
@@ -206,9 +207,6 @@ def _name_columns(header: list[str]) -> tuple[_Layout, list[str]]:
     layout = max(_LAYOUTS, key=lambda layout: sum(plain(name) in found for name in layout.meaning))
     meaning = {plain(name): column for name, column in layout.meaning.items()}
     missing = [name for name in layout.meaning if plain(name) not in found]
-    if "pay_1" in found and "PAY_0" in missing:
-        meaning["pay_1"] = "PAY_0"
-        missing.remove("PAY_0")
     meaning |= {"id": features.ID} | dict.fromkeys(_TARGET_NAMES, features.TARGET)
     if not set(found) & set(_TARGET_NAMES):
         missing.append(features.TARGET)
