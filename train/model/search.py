@@ -104,15 +104,14 @@ def _shares_trees(classifier: Any) -> bool:
 def _growth(classifier: Any) -> dict[str, Any]:
     """Give the parameters that decide how a classifier's trees grow: all of them, but for a forest that shares them."""
     parameters: dict[str, Any] = classifier.get_params()
-    if not _shares_trees(classifier):
-        return parameters
-    leaf, split = classifier.min_samples_leaf, classifier.min_samples_split
-    if isinstance(leaf, int) and isinstance(split, int):
-        # A node with fewer samples has no split that leaves enough on both sides: scikit-learn takes the larger, too.
-        split = max(split, 2 * leaf)
-    # An out-of-bag score is made while a forest grows, and is not asked for here.
-    changed = {"max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False}
-    return parameters | changed | {"min_samples_split": split}
+    if _shares_trees(classifier):
+        # An out-of-bag score is made while a forest grows, and is not asked for here.
+        parameters |= {"max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False}
+        leaf, split = parameters["min_samples_leaf"], parameters["min_samples_split"]
+        if isinstance(leaf, int) and isinstance(split, int):
+            # A node with fewer samples has no split that leaves enough on both sides: scikit-learn takes the larger.
+            parameters["min_samples_split"] = max(split, 2 * leaf)
+    return parameters
 
 
 def _score(
