@@ -66,6 +66,13 @@ def test_no_other_threshold_costs_less(costs):
     assert cost_at(y, probability, threshold, costs) == pytest.approx(min(others), abs=1e-12)
 
 
+def test_a_cut_at_0_is_no_threshold():
+    y, probability = np.array([1, 1, 0]), np.array([0.0, 0.0, 0.5])
+
+    # To mark all three would cost least, but no threshold above 0 marks the first two.
+    assert best_threshold(y, probability, Costs(1, 100)) == 0.75
+
+
 def test_costs_at_the_ends_are_those_of_marking_nobody_and_everybody():
     y, probability, _ = drawn(lambda score: score)
 
