@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import pandas as pd
@@ -54,22 +54,18 @@ class Options(msgspec.Struct, frozen=True):
         return classifier.set_params(monotonic_cst=monotone(features)) if self.monotone else classifier
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Task:
-    """What a model is fitted on and measured on: the two parts, with some of the features."""
+class _Task(NamedTuple):
+    """What a model is fitted on and measured on: the two parts, with the features but some."""
 
-    features: list[str]
     X: pd.DataFrame
     y: Labels
-    test: pd.DataFrame
     X_test: pd.DataFrame
     y_test: Labels
 
     @classmethod
-    def of(cls, training: pd.DataFrame, test: pd.DataFrame, without: Sequence[str]) -> Self:
-        names = [name for name in credit.NAMES if name not in without]
-        y, y_test = (part[credit.TARGET].to_numpy() for part in (training, test))
-        return cls(names, training[names], y, test, test[names], y_test)
+    def of(cls, training: pd.DataFrame, test: pd.DataFrame, left_out: Sequence[str]) -> Self:
+        names = [name for name in credit.NAMES if name not in left_out]
+        return cls(training[names], training[credit.TARGET].to_numpy(), test[names], test[credit.TARGET].to_numpy())
 
 
 # More threads would add up gradients and products in another order on another machine, and fight with --jobs.
@@ -96,20 +92,20 @@ def train(data: Dataset, out: Path, options: Options) -> products.Products:
     described = data.described(training, test)
     metrics = products.Metrics(
         data=described,
-        features=tuple(task.features),
+        features=tuple(task.X),
         test=model.measured,
         training=decisions_at(threshold, task.y, pipeline.predict_proba(task.X)[:, 1]),
         choice=choice,
         costs=options.costs,
         calibration=model.decider.calibration,
         stability=stability(pipeline, task.X, task.y, task.X_test, task.y_test, threshold),
-        variants=(model.variant(task), _Model.fit(other, choice, options).variant(other)),
+        variants=(model.variant(test), _Model.fit(other, choice, options).variant(test)),
         challengers=tuple(_challengers(task, model, options)),
         test_seen_in_training=int(pd.MultiIndex.from_frame(task.X_test).isin(pd.MultiIndex.from_frame(task.X)).sum()),
     )
     card = build_card(
         training,
-        task.features,
+        list(task.X),
         model.decider.out_of_fold,
         decision=model.decider.decision,
         data=described,
@@ -131,7 +127,7 @@ def _choose(task: _Task, options: Options, cache: Path) -> tuple[Choice, pd.Data
     name = options.grid if options.model == "forest" else options.model
     grid, budget = GRIDS[name] if options.model == "forest" else (BY_NAME[name].grid, BUDGET)
     budget = options.budget or budget
-    pipeline = build_pipeline(task.features, options.classifier(task.features, {}))
+    pipeline = build_pipeline(list(task.X), options.classifier(list(task.X), {}))
     results = search(pipeline, grid, task.X, task.y, list(_CV.split(task.X, task.y)), options.jobs, cache)
     place = choose(results, budget)
     parameters = pd.DataFrame(results["params"].tolist(), results.index).add_prefix("param_")
@@ -149,17 +145,18 @@ class _Model:
 
     @classmethod
     def fit(cls, task: _Task, choice: Choice, options: Options) -> Self:
-        pipeline = build_pipeline(task.features, options.classifier(task.features, choice.parameters))
+        pipeline = build_pipeline(list(task.X), options.classifier(list(task.X), choice.parameters))
         decider = make_decider(pipeline, task.X, task.y, _CV, options.costs, options.calibration, options.jobs)
         probability = decider.pipeline.predict_proba(task.X_test)[:, 1]
         return cls(decider, probability, evaluate(task.y_test, probability, (decider.threshold, 0.5)))
 
-    def variant(self, task: _Task) -> products.Variant:
+    def variant(self, test: pd.DataFrame) -> products.Variant:
+        used = self.decider.pipeline.feature_names_in_
         return products.Variant(
-            left_out=tuple(name for name in credit.NAMES if name not in task.features),
+            left_out=tuple(name for name in credit.NAMES if name not in used),
             metrics=self.measured.metrics,
             decided=self.measured.decisions[0],
-            by=measure_groups(task.test, self.probability, self.decider.threshold),
+            by=measure_groups(test, self.probability, self.decider.threshold),
         )
 
 
@@ -169,7 +166,7 @@ def _challengers(task: _Task, ours: _Model, options: Options) -> Iterator[produc
     for model in MODELS:
         if model.typical is None or model.name == options.model:
             continue
-        pipeline = build_pipeline(task.features, model.make().set_params(**model.typical))
+        pipeline = build_pipeline(list(task.X), model.make().set_params(**model.typical))
         arguments = {"cv": _CV, "method": "predict_proba", "n_jobs": options.jobs}
         out_of_fold = cross_val_predict(pipeline, task.X, task.y, **arguments)[:, 1]
         score = pipeline.fit(task.X, task.y).predict_proba(task.X_test)[:, 1]
