@@ -1,11 +1,14 @@
 """``python -m train``: train, and write the model card for readers."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+import msgspec
+
 from infra.command import Command, jobs, whole_number
+from lambda_fn.card import Interval
 from train.cluster import cluster
 from train.dataset.tidy import load
 from train.evaluation.metrics import TITLES
@@ -61,18 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--cost-false-positive and --cost-false-negative are given together: a threshold weighs them")
     if given.model != "forest" and given.grid != "small":
         parser.error(f"--grid {given.grid} is the forest's; --model {given.model} has one grid of its own")
-    options = Options(
-        model=given.model,
-        grid=given.grid,
-        budget=None if given.budget is None else 1_000 * given.budget,
-        monotone=given.monotone,
-        exclude_protected=given.exclude_protected,
-        calibration=given.calibration,
-        costs=Costs(given.cost_false_positive, given.cost_false_negative) if given.cost_false_positive else None,
-        owner=given.owner,
-        date=given.date or "",
-        jobs=given.jobs,
-    )
+    given.budget = given.budget and 1_000 * given.budget
+    given.costs = given.cost_false_positive and Costs(given.cost_false_positive, given.cost_false_negative)
+    given.date = given.date or ""
+    options = msgspec.convert(given, Options, from_attributes=True)
     with parser.one_line_errors(), cluster(given.dask):
         data = load(given.data)
         print(data, flush=True)
@@ -97,17 +92,9 @@ def summary(trained: Products, out: Path) -> str:
         "the test part's labels at most.",
         "",
         "On the test part, with 95 % intervals:",
-        *_table([["", "value"], *([TITLES[name], interval(one)] for name, one in test.metrics.items())]),
+        *_table({"value": test.metrics}),
         "",
-        *_table(
-            [
-                ["", *(f"at {decided.threshold:.4f}" for decided in test.decisions)],
-                *(
-                    [TITLES[name], *(interval(decided.metrics[name]) for decided in test.decisions)]
-                    for name in test.decisions[0].metrics
-                ),
-            ]
-        ),
+        *_table({f"at {decided.threshold:.4f}": decided.metrics for decided in test.decisions}),
         f"{trained.threshold:.4f} has the {trained.card.decision.method if trained.card.decision else ''}.",
         "",
         f"Written to {out}: pipeline.joblib, card.json, metrics.json, cv_results.csv, predictions.csv, tidy.csv",
@@ -117,7 +104,11 @@ def summary(trained: Products, out: Path) -> str:
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def _table(columns: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+    """Lay out metrics, a line each, under the columns' heads."""
+    rows = [["", *columns]]
+    for name in next(iter(columns.values())):
+        rows.append([TITLES[name], *(interval(metrics[name]) for metrics in columns.values())])
     return ["".join(f"  {cell:<22}" for cell in row).rstrip() for row in rows]
 
 

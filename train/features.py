@@ -4,8 +4,7 @@ The only feature list there is. Amounts and age are scaled by the pipeline, code
 those of the notebook that the project grew out of; raw columns are those of Yeh (2009), UCI repository 350.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -20,28 +19,8 @@ ID = "ID"
 # TWD. A hundred times the highest credit limit in the source: what lies beyond is a slip of somebody's keys.
 LARGEST_AMOUNT = 100_000_000
 
-Raw = Mapping[str, NDArray[Any]]
+Raw = Mapping[str, NDArray[Any]]  # UCI's columns, by name
 Encode = Callable[[Raw], NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A feature of the tidy table.
-
-    Attributes
-    ----------
-    feature : Feature
-        As the model card has it; `train.card` narrows its training range to what the training rows hold.
-    encode : callable
-        Makes the feature of UCI's columns, by name (``LIMIT_BAL``, ``PAY_0``, ...).
-    scaled : bool
-        Whether the pipeline scales it. Scaled ones stand first.
-    """
-
-    feature: Feature
-    encode: Encode
-    scaled: bool = False
-
 
 FAMILIES = (
     Family("repayment_status", "Repayment status", "Recent delinquency on this account"),
@@ -57,9 +36,7 @@ FAMILIES = (
 # What --exclude-protected leaves out: education is no protected characteristic in law, but stands close to several.
 _EXCLUDED_FAMILIES = ("age", "education", "sex", "marital_status")
 
-# Column k of the three six-month histories: 1 (or 0) is the newest statement.
 _MONTHS = ("September", "August", "July", "June", "May", "April")
-_PAY_COLUMNS = (0, 2, 3, 4, 5, 6)
 
 _EDUCATION_LEVELS = np.array([0, 3, 2, 1, 0, 0, 0])  # by UCI's code: 1 graduate school, 2 university, 3 high school
 _DELAYS = {
@@ -73,125 +50,88 @@ _DELAYS = {
 def _column(
     name: str, title: str, description: str, kind: Kind, family: str, low: int, high: int, encode: Encode,
     reason: str = "", **more: Any,
-) -> Column:  # fmt: skip
-    feature = Feature(
-        name, title, description, kind, family, reason or title,
-        minimum=low, maximum=high, training_minimum=low, training_maximum=high, **more,
-    )  # fmt: skip
-    return Column(feature, encode, scaled=kind != "code")
+) -> tuple[Feature, Encode]:  # fmt: skip
+    """Describe a feature as the model card has it, and say how UCI's columns become it.
+
+    Its training range is a place-holder: `train.card` narrows it to what the training rows hold.
+    """
+    limits: dict[str, Any] = {"minimum": low, "maximum": high, "training_minimum": low, "training_maximum": high}
+    return Feature(name, title, description, kind, family, reason or title, **limits, **more), encode
 
 
-def _amount(name: str, title: str, description: str, family: str, reason: str, raw: str, minimum: int = 0) -> Column:
-    return _column(
-        name, title, description, "integer", family, minimum, LARGEST_AMOUNT, itemgetter(raw), reason, unit="TWD"
-    )
+def _coded(meanings: Mapping[int, str]) -> dict[str, Any]:
+    codes = tuple(Code(value, meaning) for value, meaning in meanings.items())
+    return {"kind": "code", "low": min(meanings), "high": max(meanings), "codes": codes}
 
 
-def _code(
-    name: str, title: str, description: str, family: str, codes: Mapping[int, str], encode: Encode, reason: str = "",
-    protected: bool = False,
-) -> Column:  # fmt: skip
-    meanings = tuple(Code(value, meaning) for value, meaning in codes.items())
-    limits = min(codes), max(codes)
-    return _column(
-        name, title, description, "code", family, *limits, encode, reason, codes=meanings, protected=protected
-    )
+def _history(
+    name: str, raw: str, title: str, description: str, reason: str, numbers: Iterable[int] = range(1, 7), **more: Any
+) -> list[tuple[Feature, Encode]]:
+    """Describe six months, the newest first: each name ends in its number, and the texts hold its month."""
+    return [
+        _column(
+            f"{name}_{k}",
+            f"{title}, {month}",
+            description.format(month),
+            encode=itemgetter(f"{raw}{k}"),
+            reason=reason.format(month),
+            **more,
+        )
+        for k, month in zip(numbers, _MONTHS, strict=True)
+    ]
 
+
+_AMOUNT: dict[str, Any] = {"kind": "integer", "low": 0, "high": LARGEST_AMOUNT, "unit": "TWD"}
+_YES = _coded({0: "no", 1: "yes"})
 
 COLUMNS = (
     _column("age", "Age", "Age in years", "integer", "age", 18, 120, itemgetter("AGE"), unit="years", protected=True),
-    *(
-        _amount(
-            f"bill_amt_{k}",
-            f"Bill, {month}",
-            f"Amount of the {month} 2005 bill statement; negative is a credit balance",
-            "bill_amounts",
-            f"Balance of the {month} statement",
-            f"BILL_AMT{k}",
-            -LARGEST_AMOUNT,
-        )
-        for k, month in enumerate(_MONTHS, 1)
+    *_history(
+        "bill_amt", "BILL_AMT", "Bill", "Amount of the {} 2005 bill statement; negative is a credit balance",
+        "Balance of the {} statement", family="bill_amounts", **_AMOUNT | {"low": -LARGEST_AMOUNT},
     ),
-    *(
-        _amount(
-            f"pay_amt_{k}",
-            f"Payment, {month}",
-            f"Amount paid in {month} 2005",
-            "payment_amounts",
-            f"Amount paid in {month}",
-            f"PAY_AMT{k}",
-        )
-        for k, month in enumerate(_MONTHS, 1)
+    *_history(
+        "pay_amt", "PAY_AMT", "Payment", "Amount paid in {} 2005", "Amount paid in {}", family="payment_amounts",
+        **_AMOUNT,
     ),
-    _amount(
-        "limit_balance",
-        "Credit limit",
-        "Amount of credit given, the family's supplementary credit included",
-        "credit_limit",
-        "Amount of credit granted",
-        "LIMIT_BAL",
+    _column(
+        "limit_balance", "Credit limit", "Amount of credit given, the family's supplementary credit included",
+        family="credit_limit", encode=itemgetter("LIMIT_BAL"), reason="Amount of credit granted", **_AMOUNT,
     ),
-    _code(
-        "education_level",
-        "Education",
-        "Highest level of education",
-        "education",
-        {0: "other or unknown", 1: "high school", 2: "university", 3: "graduate school"},
-        lambda raw: _EDUCATION_LEVELS[raw["EDUCATION"]],
-        "Level of education",
+    _column(
+        "education_level", "Education", "Highest level of education", family="education",
+        encode=lambda raw: _EDUCATION_LEVELS[raw["EDUCATION"]], reason="Level of education",
+        **_coded({0: "other or unknown", 1: "high school", 2: "university", 3: "graduate school"}),
     ),
-    *(
-        _code(
-            f"pay_{k}",
-            f"Repayment, {month}",
-            f"Repayment status in {month} 2005",
-            "repayment_status",
-            _DELAYS,
-            itemgetter(f"PAY_{k}"),
-            f"Repayment status in {month}",
-        )
-        for k, month in zip(_PAY_COLUMNS, _MONTHS, strict=True)
+    *_history(
+        "pay", "PAY_", "Repayment", "Repayment status in {} 2005", "Repayment status in {}", (0, 2, 3, 4, 5, 6),
+        family="repayment_status", **_coded(_DELAYS),
     ),
-    _code(
-        "sex",
-        "Sex",
-        "Sex of the card holder",
-        "sex",
-        {0: "female", 1: "male"},
-        lambda raw: raw["SEX"] == 1,
-        protected=True,
+    _column(
+        "sex", "Sex", "Sex of the card holder", family="sex", encode=lambda raw: raw["SEX"] == 1, protected=True,
+        **_coded({0: "female", 1: "male"}),
     ),
-    _code(
-        "others",
-        "Other marital status",
-        "Neither married nor single",
-        "marital_status",
-        {0: "no", 1: "yes"},
-        lambda raw: np.isin(raw["MARRIAGE"], (0, 3)),
-        protected=True,
+    _column(
+        "others", "Other marital status", "Neither married nor single", family="marital_status",
+        encode=lambda raw: np.isin(raw["MARRIAGE"], (0, 3)), protected=True, **_YES,
     ),
-    _code(
-        "single",
-        "Single",
-        "Marital status is single",
-        "marital_status",
-        {0: "no", 1: "yes"},
-        lambda raw: raw["MARRIAGE"] == 2,
-        protected=True,
+    _column(
+        "single", "Single", "Marital status is single", family="marital_status",
+        encode=lambda raw: raw["MARRIAGE"] == 2, protected=True, **_YES,
     ),
-)
+)  # fmt: skip
 
-FEATURES = tuple(column.feature for column in COLUMNS)
+FEATURES = tuple(feature for feature, _ in COLUMNS)
 NAMES = tuple(feature.name for feature in FEATURES)
-SCALED = tuple(column.feature.name for column in COLUMNS if column.scaled)
+SCALED = tuple(feature.name for feature in FEATURES if feature.kind != "code")  # by the pipeline; they stand first
 EXCLUDABLE = tuple(feature.name for feature in FEATURES if feature.family in _EXCLUDED_FAMILIES)
 
 
 def encode(raw: Raw) -> dict[str, NDArray[Any]]:
     """Turn UCI's columns into the features: whole numbers, but for a feature of kind ``number``."""
     return {
-        column.feature.name: column.encode(raw).astype(np.float64 if column.feature.kind == "number" else np.int64)
-        for column in COLUMNS
+        feature.name: encode(raw).astype(np.float64 if feature.kind == "number" else np.int64)
+        for feature, encode in COLUMNS
     }
 
 

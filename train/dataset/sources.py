@@ -13,11 +13,11 @@ import urllib.request
 import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import NamedTuple
 from urllib.error import HTTPError
 
 import xlrd
@@ -38,20 +38,11 @@ class DataError(ValueError):
     """The data can't be had, or can't be used; the message says what is wrong and what is allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells of a file, as text.
+class Row(NamedTuple):
+    """A row of a file: where it stands, as a person would look for it (``line 7``), and its cells as text."""
 
-    Attributes
-    ----------
-    rows : list of list of str
-        All rows but blank ones, the header (or headers) first.
-    places : list of str
-        Where each row stands in the file, as a person would look for it: ``line 7``.
-    """
-
-    rows: list[list[str]]
-    places: list[str]
+    place: str
+    cells: list[str]
 
 
 def read_source(data: str) -> bytes:
@@ -101,10 +92,9 @@ def _receive(url: str, patience: float) -> Iterable[bytes]:
                 while part := response.read1(2**16):
                     parts.put(part)
             parts.put(b"")
-        except HTTPError as error:  # which is the response, too
-            error.close()
-            parts.put(error)
         except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError):  # which is the response, too
+                error.close()
             parts.put(error)
 
     Thread(target=receive, daemon=True).start()
@@ -150,45 +140,43 @@ def unpack(content: bytes) -> bytes:
     return content
 
 
-def read_table(content: bytes) -> Table:
-    """Read the cells of an unpacked .xls or CSV file."""
-    kept = _read_xls(content) if content.startswith(b"\xd0\xcf\x11\xe0") else _read_csv(content)
-    if not kept:
+def read_table(content: bytes) -> list[Row]:
+    """Read the rows of an unpacked .xls or CSV file, all but blank ones, the header (or headers) first."""
+    rows = _read_xls(content) if content.startswith(b"\xd0\xcf\x11\xe0") else _read_csv(content)
+    if not rows:
         raise DataError("the file is empty; a header and at least one row are needed")
-    width = len(kept[0][1])
-    for place, cells in kept:
+    width = len(rows[0].cells)
+    for place, cells in rows:
         if len(cells) != width:
             raise DataError(f"{place}: {len(cells)} cells, where the header has {width}")
-    return Table([cells for _, cells in kept], [place for place, _ in kept])
+    return rows
 
 
-def _read_csv(content: bytes) -> list[tuple[str, list[str]]]:
+def _read_csv(content: bytes) -> list[Row]:
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        numbered = [(f"line {reader.line_num}", [cell.strip() for cell in cells]) for cells in reader]
-        return [(place, cells) for place, cells in numbered if any(cells) or len(cells) > 1]
+        rows = [Row(f"line {reader.line_num}", [cell.strip() for cell in cells]) for cells in reader]
+        return [row for row in rows if any(row.cells) or len(row.cells) > 1]
     except UnicodeDecodeError as error:
         raise DataError(f"neither zip, gzip, .xls nor UTF-8 text (byte {error.start}); allowed are these") from error
     except csv.Error as error:
-        raise DataError(
-            f"line {reader.line_num} is no CSV: {error}; cells stand between commas, quoted whole"
-        ) from error
+        place = f"line {reader.line_num}"
+        raise DataError(f"{place} is no CSV: {error}; cells stand between commas, quoted whole") from error
 
 
-def _read_xls(content: bytes) -> list[tuple[str, list[str]]]:
+def _read_xls(content: bytes) -> list[Row]:
     try:
         sheet = xlrd.open_workbook(file_contents=content, logfile=io.StringIO()).sheet_by_index(0)
     except Exception as error:  # on a damaged file xlrd raises whatever its parser stumbles over
         raise DataError(f"the .xls file is damaged: {_one_line(error)}") from error
-    numbered = [(f"row {i + 1}", [_cell_text(cell) for cell in sheet.row(i)]) for i in range(sheet.nrows)]
-    return [(place, cells) for place, cells in numbered if any(cells)]
+    rows = [Row(f"row {i}", [_cell_text(cell) for cell in cells]) for i, cells in enumerate(sheet.get_rows(), 1)]
+    return [row for row in rows if any(row.cells)]
 
 
 def _cell_text(cell: xlrd.sheet.Cell) -> str:
     if cell.ctype == xlrd.XL_CELL_NUMBER:
         return repr(cell.value).removesuffix(".0")
-    if cell.ctype in (xlrd.XL_CELL_TEXT, xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
-        return str(cell.value).strip()
     if cell.ctype == xlrd.XL_CELL_ERROR:
         return str(xlrd.error_text_from_code.get(cell.value, "an error"))
-    return f"a {'date' if cell.ctype == xlrd.XL_CELL_DATE else 'truth value'}"
+    of_no_number = {xlrd.XL_CELL_DATE: "a date", xlrd.XL_CELL_BOOLEAN: "a truth value"}
+    return of_no_number.get(cell.ctype, str(cell.value).strip())

@@ -41,21 +41,9 @@ _CODES = {"SEX": {1: 1, 0: 2}, "EDUCATION": {3: 1, 2: 2, 1: 3, 0: 4}, "MARRIAGE"
 
 
 def synthesize(real: pd.DataFrame, seed: int, rows: int = ROWS) -> pd.DataFrame:
-    """Draw made-up clients that look like the real ones.
+    """Draw made-up clients, with IDs -1 and down, that look like the real ones; both with UCI's columns and the target.
 
-    Parameters
-    ----------
-    real : DataFrame
-        UCI's columns and the target.
-    seed : int
-        The same seed gives the same clients.
-    rows : int
-        How many to draw.
-
-    Returns
-    -------
-    DataFrame
-        The same columns, IDs -1 and down. A row with little in it can come out equal to a real one: see `without`.
+    The same seed gives the same clients. A row with little in it can come out equal to a real one: see `without`.
     """
     generator = np.random.default_rng(seed)
     real = real.replace(_RECODED)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from lambda_fn.card import Data
 from train import features
-from train.dataset.sources import DataError, Table, read_source, read_table, shorten, unpack
+from train.dataset.sources import DataError, Row, read_source, read_table, shorten, unpack
 
 COLUMNS = (features.ID, *features.NAMES, features.TARGET)
 MINIMUM_PER_CLASS = 10
@@ -54,27 +54,17 @@ _UCI = {
     **{f"PAY_AMT{k}": _AMOUNT for k in range(1, 7)},
 }
 UCI_COLUMNS = tuple(_UCI)
-_TARGET_NAMES = ("next_payment", "y")  # beside default.payment.next.month, with any separator
+_TARGET_NAMES = (features.TARGET, "next_payment", "y")  # with any separator, as all names
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """A tidy table and where it came from.
 
-    Attributes
-    ----------
-    frame : DataFrame
-        Columns `COLUMNS`, int64 but for features of kind ``number``.
-    source : str
-        What the data are, without a path.
-    sha256 : str
-        Of the file that was read.
-    synthetic : bool
-        Whether any row is made up. Synthetic clients have negative IDs, so that no table with them passes for real.
-    licence : str
-        Of the data, where it is known.
-    raw : DataFrame or None
-        ID, UCI's columns and the target, of a file that has them.
+    ``frame`` has `COLUMNS`, int64 but for features of kind ``number``; ``raw`` ID, UCI's columns and the target, of a
+    file that has them. ``source`` says what the data are, without a path; ``sha256`` is of the file that was read;
+    ``licence`` is empty where it isn't known. Where ``synthetic``, some row is made up: such clients have negative IDs,
+    so that no table with them passes for real.
     """
 
     frame: pd.DataFrame
@@ -103,17 +93,17 @@ class Dataset:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """A naming of the columns: each file name's own meaning, and the legal values of each meaning."""
+class _Layout(NamedTuple):
+    """A naming of the columns: what each name in the file means, and the legal values of each meaning."""
 
     name: str
-    meaning: dict[str, str]  # name in the file -> column of `limits`
+    meaning: dict[str, str]
     limits: dict[str, _Limits]
 
 
 _LAYOUTS = (
     _Layout("UCI's and Kaggle's", {name: name for name in _UCI}, _UCI),
+    _Layout("UCI's and Kaggle's", {"PAY_1" if name == "PAY_0" else name: name for name in _UCI}, _UCI),
     _Layout("OpenML's", {f"x{k}": name for k, name in enumerate(_UCI, 1)}, _UCI),
     _Layout("the tidy table's", {name: name for name in features.NAMES}, _TIDY),
 )
@@ -168,27 +158,28 @@ def to_csv(frame: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-def _tidy(table: Table) -> tuple[pd.DataFrame, pd.DataFrame | None, _Layout]:
-    rows, places = table.rows, table.places
+def _tidy(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame | None, _Layout]:
     # UCI's .xls has X1 to X23 in its first row and the names in its second.
-    if len(rows) > 1 and "LIMIT_BAL" in rows[1]:
-        rows, places = rows[1:], places[1:]
-    layout, names = _name_columns(rows[0])
-    if len(rows) == 1:
+    if len(rows) > 1 and "LIMIT_BAL" in rows[1].cells:
+        rows = rows[1:]
+    header, rows = rows[0].cells, rows[1:]
+    layout, names = _name_columns(header)
+    if not rows:
         raise DataError("the file has a header and no row; at least one row is needed")
-    cells = dict(zip(names, zip(*rows[1:], strict=True), strict=True))
-    given = cells.get(features.ID)
+    cells = dict(zip(names, zip(*(row.cells for row in rows), strict=True), strict=True))
     # An ID helps to find a row; a cell in its place that no ID can be would only hide the fault.
+    ids = cells.get(features.ID, [""] * len(rows))
     where = [
-        f"{place} (ID {given[i]})" if given and re.fullmatch(r"[+-]?\d{1,16}", given[i]) else place
-        for i, place in enumerate(places[1:])
+        f"{row.place} (ID {given})" if re.fullmatch(r"[+-]?\d{1,16}", given) else row.place
+        for row, given in zip(rows, ids, strict=True)
     ]
 
     limits = {features.ID: _ID, **layout.limits, features.TARGET: _Limits(0, 1)}
-    shown = dict(zip(names, rows[0], strict=True))
+    shown = dict(zip(names, header, strict=True))
     raw = {name: _parse(shown[name], column, limits[name], where) for name, column in cells.items()}
-    ids = pd.Series(raw.setdefault(features.ID, np.arange(1, len(rows))))
-    if (repeated := ids.duplicated()).any():  # a client in both parts of the split would flatter the model
+    raw.setdefault(features.ID, np.arange(1, len(rows) + 1))
+    repeated = pd.Series(raw[features.ID]).duplicated()
+    if repeated.any():  # a client in both parts of the split would flatter the model
         place = int(repeated.argmax())
         raise DataError(f"{where[place]}: another row has this ID; each client needs one of its own")
     target = raw[features.TARGET]
@@ -216,13 +207,8 @@ def _name_columns(header: list[str]) -> tuple[_Layout, list[str]]:
     layout = max(_LAYOUTS, key=lambda layout: sum(plain(name) in found for name in layout.meaning))
     meaning = {plain(name): column for name, column in layout.meaning.items()}
     missing = [name for name in layout.meaning if plain(name) not in found]
-    if "pay_1" in found and "PAY_0" in missing:
-        meaning["pay_1"] = "PAY_0"
-        missing.remove("PAY_0")
-    meaning |= {"id": features.ID, plain(features.TARGET): features.TARGET} | dict.fromkeys(
-        _TARGET_NAMES, features.TARGET
-    )
-    if not any(meaning.get(name) == features.TARGET for name in found):
+    meaning |= {"id": features.ID} | dict.fromkeys(_TARGET_NAMES, features.TARGET)
+    if not set(found) & set(_TARGET_NAMES):
         missing.append(features.TARGET)
     allowed = f"allowed are {features.ID}, {', '.join(layout.meaning)}, {features.TARGET}"
     if len(header) == 1:

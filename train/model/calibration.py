@@ -37,21 +37,8 @@ class Calibration(msgspec.Struct, frozen=True):
 def cross_fitted(method: str, y: Labels, out_of_fold: Floats, folds: Sequence[Labels]) -> Floats:
     """Calibrate each fold's cross-validated probabilities by what all other folds' teach.
 
-    Parameters
-    ----------
-    method : {"none", "sigmoid", "isotonic"}
-        The calibration.
-    y : ndarray of int, shape (n,)
-        True labels.
-    out_of_fold : ndarray of float, shape (n,)
-        Cross-validated probabilities.
-    folds : sequence of ndarray of int
-        The rows of each fold; together all rows, once.
-
-    Returns
-    -------
-    ndarray of float, shape (n,)
-        No row's own label is in its probability.
+    ``method`` is one of `METHODS`; ``folds`` are the rows of each, together all rows, once. No row's own label is in
+    its calibrated probability.
     """
     if method == "none":
         return out_of_fold
@@ -81,15 +68,8 @@ def compare_calibrations(y: Labels, out_of_fold: Floats, folds: Sequence[Labels]
         after = cross_fitted(method, y, out_of_fold, folds)
         brier, brier_error = _paired_gain((before - y) ** 2, (after - y) ** 2)
         logarithm, logarithm_error = _paired_gain(_surprise(y, before), _surprise(y, after))
-        gains[method] = Gain(
-            float(brier_score_loss(y, after)),
-            float(log_loss(y, after)),
-            calibration_error(y, after),
-            brier,
-            brier_error,
-            logarithm,
-            logarithm_error,
-        )
+        measured = float(brier_score_loss(y, after)), float(log_loss(y, after)), calibration_error(y, after)
+        gains[method] = Gain(*measured, brier, brier_error, logarithm, logarithm_error)
         if brier > max(brier_error, largest) and logarithm >= 0:
             best, largest = method, brier
     return Calibration(best if asked_for == "auto" else asked_for, asked_for, gains)

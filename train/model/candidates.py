@@ -4,7 +4,7 @@ To add a model, add it to `MODELS`; `train.compare` then tunes, measures, draws 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,11 @@ from xgboost import XGBClassifier
 
 from train import features as credit
 
+Grid = Mapping[str, Sequence[Any]]
+
 SEED = 0
 BUDGET = 250_000  # bytes of the model file
-NOTEBOOK_GRID: Mapping[str, Sequence[Any]] = {
+NOTEBOOK_GRID: Grid = {
     "max_depth": [50, 100, None],
     "max_features": ["sqrt"],
     "min_samples_leaf": [1, 2, 5, 10],
@@ -36,35 +38,17 @@ _DIRECTIONS = {"repayment_status": 1, "payment_amounts": -1, "credit_limit": -1}
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that can be trained.
+    """A model that can be trained; ``make`` makes the unfitted classifier behind `build_pipeline`'s scaler."""
 
-    Attributes
-    ----------
-    name, title : str
-        For files and options, and for readers.
-    make : callable
-        Makes the classifier, unfitted; it goes behind `train.model.pipeline.build_pipeline`'s scaler.
-    grid : mapping
-        Parameters to try.
-    colour, dash : str, object
-        Its line in figures: Okabe and Ito's colours, told apart by every eye, and a dash for a black printer.
-    budget : int or None
-        Bytes that its file may have.
-    typical : mapping or None
-        Parameters that need no tuning, for a challenger; None for what is no challenger.
-    tuning_rows : int or None
-        Fit on no more rows of each fold while tuning; the chosen parameters are always fitted on all.
-    """
-
-    name: str
-    title: str
+    name: str  # for files and options
+    title: str  # for readers
     make: Callable[[], ClassifierMixin]
-    grid: Mapping[str, Sequence[Any]]
-    colour: str
-    dash: Any
-    budget: int | None = None
-    typical: Mapping[str, Any] | None = field(default=None)
-    tuning_rows: int | None = None
+    grid: Grid  # parameters to try
+    colour: str  # of its line in figures: Okabe and Ito's, told apart by every eye
+    dash: Any  # of the same line, for a black printer
+    budget: int | None = None  # bytes that its file may have
+    typical: Mapping[str, Any] | None = None  # parameters that need no tuning, for a challenger
+    tuning_rows: int | None = None  # of each fold while tuning; the chosen parameters are always fitted on all
 
 
 def _forest() -> RandomForestClassifier:
@@ -142,7 +126,7 @@ MODELS = (
 BY_NAME = {model.name: model for model in MODELS}
 # What python -m train offers, and its other grids for the forest: a grid, and the bytes that its choice may have.
 TRAINABLE = ("forest", "boosting")
-GRIDS: Mapping[str, tuple[Mapping[str, Sequence[Any]], int | None]] = {
+GRIDS: Mapping[str, tuple[Grid, int | None]] = {
     "small": (BY_NAME["forest"].grid, BUDGET),
     "notebook": (NOTEBOOK_GRID, None),
     "notebook-final": ({"min_samples_leaf": [10], "n_estimators": [200]}, None),

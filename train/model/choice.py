@@ -75,12 +75,8 @@ def describe(results: pd.DataFrame, chosen: int, grid: str, budget: int | None) 
 def with_differences(results: pd.DataFrame, chosen: int) -> pd.DataFrame:
     """Add how each candidate's score differs from the chosen one's, by fold: ``difference``, ``low``, ``high``."""
     folds = _scores(results)
-    differences = [corrected_t(row) for row in (folds - folds.loc[chosen]).to_numpy()]
-    return results.assign(
-        difference=[one.value for one in differences],
-        low=[one.low for one in differences],
-        high=[one.high for one in differences],
-    )
+    differences = [msgspec.structs.astuple(corrected_t(row)) for row in (folds - folds.loc[chosen]).to_numpy()]
+    return results.join(pd.DataFrame(differences, results.index, ["difference", "low", "high"]))
 
 
 def _scores(results: pd.DataFrame) -> pd.DataFrame:

@@ -28,16 +28,9 @@ def build_pipeline(
     Parameters
     ----------
     features : sequence of str
-        Columns that the model uses, in order.
+        Columns that the model uses, in order, of a DataFrame that has them.
     classifier : ClassifierMixin, optional
-        Last step; a `RandomForestClassifier` by default.
-    **forest
-        Parameters of the default forest.
-
-    Returns
-    -------
-    Pipeline
-        Steps ``float64``, ``columns`` and ``classifier``. Takes a DataFrame with (at least) the named columns.
+        Last step; by default a `RandomForestClassifier`, with the other parameters.
 
     Notes
     -----
@@ -58,26 +51,11 @@ def build_pipeline(
 class PlattClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier of two classes behind Platt's sigmoid on the logarithm of its odds.
 
-    ``p -> expit(slope_ * logit(p) + intercept_)``. `CalibratedClassifierCV` puts the sigmoid on ``p`` itself where a
-    classifier has no ``decision_function``, as a forest; there it can't straighten what a forest bends. Fitted as
-    ``CalibratedClassifierCV(ensemble=False)`` fits: the sigmoid on cross-validated probabilities, the classifier on all
-    rows. `export` recognises the class by its three fitted attributes, and knows nothing of `train`.
-
-    Parameters
-    ----------
-    estimator : ClassifierMixin
-        Unfitted.
-    cv : cross-validator
-        Its folds.
-
-    Attributes
-    ----------
-    estimator_ : ClassifierMixin
-        Fitted on all rows.
-    slope_, intercept_ : float
-        Of nine significant digits, so that they don't hang on the machine's linear algebra. ``slope_`` is above 0.
-    classes_ : ndarray, shape (2,)
-        The second is the one whose probability is calibrated.
+    ``p -> expit(slope_ * logit(p) + intercept_)``, where p is the second class's. `CalibratedClassifierCV` puts the
+    sigmoid on ``p`` itself where a classifier has no ``decision_function``, as a forest; there it can't straighten what
+    a forest bends. Fitted as ``CalibratedClassifierCV(ensemble=False)`` fits: the sigmoid on the probabilities of a
+    cross-validation by ``cv``, the classifier on all rows. `export` recognises the class by ``estimator_``, ``slope_``
+    and ``intercept_``, and knows nothing of `train`.
 
     References
     ----------
@@ -109,29 +87,22 @@ class PlattClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def platt(probability: NDArray[np.float64], y: NDArray[Any]) -> tuple[float, float]:
-    """Fit Platt's sigmoid to the logit of probabilities.
-
-    Parameters
-    ----------
-    probability : ndarray of float, shape (n,)
-        Cross-validated ones.
-    y : ndarray of bool or int, shape (n,)
-        True labels.
+    """Fit Platt's sigmoid to the logit of cross-validated probabilities, shape (n,), of label 1 or True.
 
     Returns
     -------
     slope, intercept : float
-        Rounded to nine digits. Where no rising sigmoid fits, as probabilities that are all equal have none, 1 and 0:
-        no change.
+        Of nine significant digits, so that they don't hang on the machine's linear algebra. Where no rising sigmoid
+        fits, as probabilities that are all equal have none, 1 and 0: no change.
     """
     positive = np.asarray(y, dtype=bool)
     z = logit(np.clip(probability, 1e-6, 1 - 1e-6))[:, None]
+    if np.ptp(z) == 0:
+        return 1.0, 0.0
     n_positive, n = int(positive.sum()), len(positive)
     target = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n - n_positive + 2))
     # A target between 0 and 1 is a row of each label, with these weights.
     regression = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-9)
-    if np.ptp(z) == 0:
-        return 1.0, 0.0
     regression.fit(np.vstack([z, z]), np.repeat([1, 0], n), sample_weight=np.concatenate([target, 1 - target]))
     slope, intercept = nine_digits(regression.coef_[0, 0]), nine_digits(regression.intercept_[0])
     return (slope, intercept) if slope > 0 else (1.0, 0.0)

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import product
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from train.evaluation.metrics import Labels
 from train.model.choice import file_bytes
 
 Fold = tuple[Labels, Labels]
-_Rung = tuple[int | None, int]  # depth limit and number of trees
+_Size = tuple[int | None, int]  # depth limit and number of trees
 
 
 def search(
@@ -47,13 +48,9 @@ def search(
     Parameters
     ----------
     pipeline : Pipeline
-        Unfitted; its last step is searched.
-    grid : mapping of str to sequence
-        Values to try of that step's parameters.
-    X, y : DataFrame, ndarray
-        Training rows.
+        Unfitted; the grid is of its last step's parameters.
     folds : sequence of (ndarray of int, ndarray of int)
-        Rows to fit on, and rows to score, of each fold.
+        Rows to fit on, and rows to score.
     jobs : int, optional
         Processes; they run on whatever backend `joblib.parallel_config` names.
     cache : Path, optional
@@ -70,69 +67,57 @@ def search(
     candidates = list(ParameterGrid(dict(grid)))
     groups: dict[str, list[int]] = defaultdict(list)
     for place, candidate in enumerate(candidates):
-        groups[joblib.hash(_grown_by(clone(pipeline[-1]).set_params(**candidate)))].append(place)
-
-    versions = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
-    common = joblib.hash((versions, X, y, pipeline.get_params()))
-    scores, nodes = np.zeros((2, len(candidates), len(folds)))
-    left: list[tuple[list[int], int, Path | None]] = []
-    tasks = []
-    for members in groups.values():
-        tried = [candidates[place] for place in members]
-        for k, fold in enumerate(folds):
-            kept = cache and cache / f"{joblib.hash((common, fold, tried))}.json"
-            if kept and kept.exists():
-                scores[members, k], nodes[members, k] = json.loads(kept.read_text())
-            else:
-                tasks.append(joblib.delayed(_score_unit)(len(left), pipeline, tried, X, y, fold))
-                left.append((members, k, kept))
+        groups[joblib.hash(_growth(clone(pipeline[-1]).set_params(**candidate)))].append(place)
     if cache:
         cache.mkdir(parents=True, exist_ok=True)
+
+    versions = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
+    measured = np.zeros((len(candidates), len(folds), 2))  # score and number of nodes
+    left = []
+    for members, (k, fold) in product(groups.values(), enumerate(folds)):
+        work = (pipeline, [candidates[place] for place in members], X, y, fold)
+        kept = cache and cache / f"{joblib.hash((versions, work))}.json"
+        if kept and kept.exists():
+            measured[members, k] = json.loads(kept.read_text())
+        else:
+            left.append(joblib.delayed(_score)((members, k, kept), *work))
     # Rows are sent, not mapped from files: joblib's tracker of such files may lose count of them, and says so.
     parallel = joblib.Parallel(jobs, return_as="generator_unordered", max_nbytes=None)
-    for unit, *measured in _tell_progress(parallel(tasks), len(groups) * len(folds), len(left)):
-        members, k, kept = left[unit]
-        scores[members, k], nodes[members, k] = measured
+    for (members, k, kept), found in _tell_progress(parallel(left), len(groups) * len(folds), len(left)):
+        measured[members, k] = found
         if kept:
-            replace(kept, json.dumps(measured).encode())
+            replace(kept, json.dumps(found).encode())
 
+    scores, nodes = measured[..., 0], measured[..., 1].mean(axis=1)
     is_forest = isinstance(pipeline[-1], RandomForestClassifier)
     growth = len(y) / np.mean([len(rows) for rows, _ in folds]) if is_forest else 1.0
-    mean_n_nodes = nodes.mean(axis=1)
-    return pd.DataFrame(
-        {"params": candidates}
-        | {f"split{k}_test_score": column for k, column in enumerate(scores.T)}
-        | {"mean_test_score": scores.mean(axis=1), "mean_n_nodes": mean_n_nodes}
-        | {"file_bytes": [file_bytes(growth * count) for count in mean_n_nodes]}
-    )
+    columns = {f"split{k}_test_score": column for k, column in enumerate(scores.T)}
+    columns |= {"mean_test_score": scores.mean(axis=1), "mean_n_nodes": nodes}
+    return pd.DataFrame({"params": candidates} | columns | {"file_bytes": [file_bytes(growth * n) for n in nodes]})
 
 
 def _shares_trees(classifier: Any) -> bool:
-    return (
-        type(classifier) is RandomForestClassifier
-        and isinstance(classifier.random_state, int)
-        and not classifier.ccp_alpha
-    )
+    is_forest = type(classifier) is RandomForestClassifier
+    return is_forest and isinstance(classifier.random_state, int) and not classifier.ccp_alpha
 
 
-def _grown_by(classifier: Any) -> dict[str, Any]:
+def _growth(classifier: Any) -> dict[str, Any]:
     """Give the parameters that decide how a classifier's trees grow: all of them, but for a forest that shares them."""
     parameters: dict[str, Any] = classifier.get_params()
-    if not _shares_trees(classifier):
-        return parameters
-    leaf, split = classifier.min_samples_leaf, classifier.min_samples_split
-    if isinstance(leaf, int) and isinstance(split, int):
-        # A node with fewer samples has no split that leaves enough on both sides: scikit-learn takes the larger, too.
-        split = max(split, 2 * leaf)
-    # An out-of-bag score is made while a forest grows, and is not asked for here.
-    changed = {"max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False}
-    return parameters | changed | {"min_samples_split": split}
+    if _shares_trees(classifier):
+        # An out-of-bag score is made while a forest grows, and is not asked for here.
+        parameters |= {"max_depth": None, "n_estimators": 1, "n_jobs": 1, "oob_score": False}
+        leaf, split = parameters["min_samples_leaf"], parameters["min_samples_split"]
+        if isinstance(leaf, int) and isinstance(split, int):
+            # A node with fewer samples has no split that leaves enough on both sides: scikit-learn takes the larger.
+            parameters["min_samples_split"] = max(split, 2 * leaf)
+    return parameters
 
 
-def _score_unit(
-    unit: int, pipeline: Pipeline, candidates: Sequence[Mapping[str, Any]], X: pd.DataFrame, y: Labels, fold: Fold
-) -> tuple[int, list[float], list[int]]:
-    """Fit candidates whose trees grow alike on one fold; give their scores and numbers of nodes."""
+def _score(
+    unit: Any, pipeline: Pipeline, candidates: Sequence[Mapping[str, Any]], X: pd.DataFrame, y: Labels, fold: Fold
+) -> tuple[Any, list[tuple[float, int]]]:
+    """Fit candidates whose trees grow alike on one fold; give each one's score and number of nodes, behind the unit."""
     train, test = fold
     head = clone(pipeline)[:-1]
     Z, Z_test = head.fit_transform(X.iloc[train], y[train]), head.transform(X.iloc[test])
@@ -141,41 +126,34 @@ def _score_unit(
         return float(get_scorer("roc_auc")(fitted, Z_test, y[test])), _n_nodes(fitted)
 
     classifiers = [clone(pipeline[-1]).set_params(**candidate) for candidate in candidates]
-    if _shares_trees(classifiers[0]):
-        rungs: list[_Rung] = [(forest.max_depth, forest.n_estimators) for forest in classifiers]
-        measured = {rung: measure(forest) for rung, forest in _ladder(classifiers[0], set(rungs), Z, y[train])}
-        found = [measured[rung] for rung in rungs]
-    else:
-        found = [measure(classifier.fit(Z, y[train])) for classifier in classifiers]
-    scores, nodes = zip(*found, strict=True)
-    return unit, [*scores], [*nodes]
+    if not _shares_trees(classifiers[0]):
+        return unit, [measure(classifier.fit(Z, y[train])) for classifier in classifiers]
+    asked = [(forest.max_depth, forest.n_estimators) for forest in classifiers]
+    measured = {size: measure(forest) for size, forest in _grow(classifiers[0], set(asked), Z, y[train])}
+    return unit, [measured[size] for size in asked]
 
 
-def _ladder(
-    forest: RandomForestClassifier, rungs: set[_Rung], Z: Any, y: Labels
-) -> Iterator[tuple[_Rung, RandomForestClassifier]]:
-    """Grow one forest from rung to rung, the deepest limit first; it is changed after each."""
-    forest = forest.set_params(**_grown_by(forest) | {"warm_start": True})
+def _grow(
+    forest: RandomForestClassifier, asked: set[_Size], Z: Any, y: Labels
+) -> Iterator[tuple[_Size, RandomForestClassifier]]:
+    """Grow one forest under each depth limit, the deepest first, and yield it cut to each number of trees."""
+    most = max(n_estimators for _, n_estimators in asked)
+    forest.set_params(**_growth(forest) | {"warm_start": True})
     deepest: list[Any] = []
-    for limit in sorted({limit for limit, _ in rungs}, key=lambda limit: -(limit or inf)):
+    for limit in sorted({limit for limit, _ in asked}, key=lambda limit: -(limit or inf)):
         forest.set_params(max_depth=limit).estimators_ = []
-        for n_estimators in sorted(n for depth, n in rungs if depth == limit):
-            _grow(forest, n_estimators, deepest, Z, y)
+        for tree in deepest:
+            # A tree that just reaches the limit may differ: without it, the search for a split at its deepest nodes
+            # finds none, but draws random numbers that the nodes after them then don't get.
+            if tree.get_depth() < limit:
+                forest.estimators_.append(tree)
+            else:  # a forest that is continued gets the very tree that a larger one has in this place
+                forest.set_params(n_estimators=len(forest.estimators_) + 1).fit(Z, y)
+        trees = forest.estimators_ or forest.set_params(n_estimators=most).fit(Z, y).estimators_
+        deepest = deepest or trees
+        for n_estimators in sorted(n for depth, n in asked if depth == limit):
+            forest.estimators_ = trees[:n_estimators]
             yield (limit, n_estimators), forest
-        deepest = deepest or forest.estimators_
-
-
-def _grow(forest: RandomForestClassifier, n_estimators: int, deeper: Sequence[Any], Z: Any, y: Labels) -> None:
-    """Add trees to a forest: one of a deeper forest where the limit doesn't cut it, else a new one."""
-    while (size := len(forest.estimators_)) < n_estimators:
-        # A tree that just reaches the limit may differ: without it, the search for a split at its deepest nodes finds
-        # none, but draws random numbers that the nodes after them then don't get.
-        if size < len(deeper) and deeper[size].get_depth() < forest.max_depth:
-            forest.estimators_.append(deeper[size])
-        else:
-            # With an integer random_state a forest goes on with the very trees that a larger one has in these places.
-            forest.set_params(n_estimators=size + 1 if deeper else n_estimators).fit(Z, y)
-    forest.set_params(n_estimators=n_estimators)
 
 
 def _n_nodes(classifier: Any) -> int:

@@ -11,7 +11,7 @@ from train import features as credit
 from train.evaluation.effects import permutation_importances
 from train.evaluation.groups import MEASURES
 from train.evaluation.metrics import TITLES, confusion
-from train.model.decision import Costs, threshold_of_least_cost
+from train.model.decision import Costs, best_threshold
 from train.model.pipeline import uncalibrated
 from train.products import Products, Variant
 from train.report.words import interval, percents
@@ -46,7 +46,7 @@ def costs(p: Products) -> Iterator[tuple[float, float, list[float], list[float]]
     """
     y_training, n = p.training[credit.TARGET].to_numpy(), len(p.y)
     for worth in sorted({*_RATIOS, round(ratio(p), 2)}):
-        best = threshold_of_least_cost(y_training, p.out_of_fold, Costs(1, worth))
+        best = best_threshold(y_training, p.out_of_fold, Costs(1, worth))
         marked = p.probability >= best
         counts = [confusion(p.y, (p.probability >= cut).astype(np.int64)) for cut in (best, p.threshold, np.inf)]
         cost = [(alarms + worth * missed) / n for (_, alarms), (missed, _) in counts]

@@ -165,16 +165,16 @@ def test_uci_falls_back_to_nothing(cache, monkeypatch):
 def test_table_names_the_lines_of_a_file():
     content = csv_file(UCI_HEADER[:2], [["1", "2"], ["3", '"4\n"']]).replace(b"3,", b"\n3,")
 
-    table = read_table(content)
+    rows = read_table(content)
 
-    assert table.rows == [["ID", "LIMIT_BAL"], ["1", "2"], ["3", "4"]]
-    assert table.places == ["line 1", "line 2", "line 5"]
+    assert [row.cells for row in rows] == [["ID", "LIMIT_BAL"], ["1", "2"], ["3", "4"]]
+    assert [row.place for row in rows] == ["line 1", "line 2", "line 5"]
 
 
 def test_blank_rows_of_a_workbook_are_left_out():
     rows = uci_rows(3)
 
-    table = read_table(xls_file([rows[0], [""] * 25, *rows[1:]]))
+    read = read_table(xls_file([rows[0], [""] * 25, *rows[1:]]))[2:]
 
-    assert table.rows[2:] == rows
-    assert table.places[2:] == ["row 3", "row 5", "row 6"]
+    assert [row.cells for row in read] == rows
+    assert [row.place for row in read] == ["row 3", "row 5", "row 6"]

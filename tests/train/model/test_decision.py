@@ -8,13 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from drawn import drawn
 from train.model.calibration import cross_fitted
-from train.model.decision import (
-    Costs,
-    cost_curve,
-    make_decider,
-    threshold_of_largest_f1,
-    threshold_of_least_cost,
-)
+from train.model.decision import Costs, best_threshold, cost_curve, make_decider
 
 FOLDS = StratifiedKFold(5, shuffle=True, random_state=0)
 
@@ -29,7 +23,7 @@ def test_decider_calibrates_as_asked_and_decides_on_calibrated_probabilities(pip
     folds = [rows for _, rows in FOLDS.split(X, y)]
     np.testing.assert_array_equal(decider.out_of_fold, cross_fitted("isotonic", y, plain.out_of_fold, folds))
     assert decider.decision.rule == "at_least"
-    assert decider.decision.threshold == threshold_of_largest_f1(y, decider.out_of_fold)
+    assert decider.decision.threshold == best_threshold(y, decider.out_of_fold)
 
 
 # Few distinct probabilities, so that many rows tie; 0 and 1; and any others.
@@ -42,7 +36,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 1), PROBABILITY), max_size=30).map(lamb
 def test_no_threshold_has_a_larger_f1(rows):
     y, probability = map(np.array, zip(*rows, strict=True))
 
-    threshold = threshold_of_largest_f1(y, probability)
+    threshold = best_threshold(y, probability)
 
     def f1(cut):
         return f1_score(y, probability >= cut, zero_division=0)
@@ -53,7 +47,7 @@ def test_no_threshold_has_a_larger_f1(rows):
 
 
 def test_threshold_lies_between_neighbours():
-    assert threshold_of_largest_f1(np.array([0, 0, 1, 1]), np.array([0.125, 0.25, 0.75, 0.875])) == 0.5
+    assert best_threshold(np.array([0, 0, 1, 1]), np.array([0.125, 0.25, 0.75, 0.875])) == 0.5
 
 
 def cost_at(y, probability, threshold, costs):
@@ -66,10 +60,17 @@ def test_no_other_threshold_costs_less(costs):
     y, probability, _ = drawn(lambda score: score, n_rows=3_000)
     costs = Costs(*costs)
 
-    threshold = threshold_of_least_cost(y, probability, costs)
+    threshold = best_threshold(y, probability, costs)
 
     others = [cost_at(y, probability, other, costs) for other in [*probability, 1.1]]
     assert cost_at(y, probability, threshold, costs) == pytest.approx(min(others), abs=1e-12)
+
+
+def test_a_cut_at_0_is_no_threshold():
+    y, probability = np.array([1, 1, 0]), np.array([0.0, 0.0, 0.5])
+
+    # To mark all three would cost least, but no threshold above 0 marks the first two.
+    assert best_threshold(y, probability, Costs(1, 100)) == 0.75
 
 
 def test_costs_at_the_ends_are_those_of_marking_nobody_and_everybody():

@@ -100,8 +100,8 @@ def test_finished_scores_are_not_computed_again(tmp_path, monkeypatch):
     first = search(build_pipeline(random_state=0), GRID, X, Y, FOLDS, cache=tmp_path)
     next(tmp_path.glob("*.json")).unlink()
     calls = []
-    score_unit = searching._score_unit
-    monkeypatch.setattr(searching, "_score_unit", lambda *given: calls.append(1) or score_unit(*given))
+    score = searching._score
+    monkeypatch.setattr(searching, "_score", lambda *given: calls.append(1) or score(*given))
 
     again = search(build_pipeline(random_state=0), GRID, X, Y, FOLDS, cache=tmp_path)
 
