@@ -37,7 +37,7 @@ WHY_NOT = {
     r"(\.venv/bin/)?pytest .*|(\.venv/bin/)?ruff .*|(\.venv/bin/)?mypy.*": "in `make test`, in whole",
     r"(\.venv/bin/)?pre-commit .*": "it calls `make lint`, and needs a git hook",
     r"make \.venv/ready": "the environments of this copy are links, and ready",
-    r"git .*": "changes what a checkout holds",
+    r"git .*|\S+ tests/support/new_feature\.py .*": "changes what a checkout holds",
     r"python -m train\.compare( .*)?": "`make notebook` runs it",
     r"make (bench-growth|load)": "minutes at least; tests/benchmarks does each on little",
     r"make bench-peers|python -m benchmarks\.peers .*": "half an hour; tests/benchmarks/test_peers.py does it small",

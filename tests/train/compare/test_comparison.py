@@ -132,7 +132,7 @@ def test_a_support_vector_machine_gets_probabilities(compared):
 def test_scores_that_training_left_are_not_searched_again(compared, data, models, tmp_path, monkeypatch):
     out, result = compared
     (tmp_path / "search-cache").symlink_to(out / "search-cache")
-    monkeypatch.setattr(searching, "_score_unit", None)
+    monkeypatch.setattr(searching, "_score", None)
 
     again = compare(data, tmp_path, [model for model in models if model.name == REFERENCE], jobs=1)
 
