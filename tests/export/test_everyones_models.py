@@ -1,5 +1,7 @@
 """What people bring is served as the model itself scores, as docs/models-that-export.md lists it."""
 
+import sys
+
 import pandas as pd
 import pytest
 import xgboost
@@ -10,7 +12,8 @@ from everyones_models import CASES
 
 LISTED = {one["name"]: one for one in read("exports")["models"]}
 # Another machine rounds otherwise, and so fits other splits and writes other digits.
-SIZE_TOLERANCE = 0.02
+# Python 3.11 has an older XGBoost, which grows other trees than the documented ones.
+SIZE_TOLERANCE = 0.02 if sys.version_info >= (3, 12) else 0.1
 
 
 def takes_unknown_categories():
