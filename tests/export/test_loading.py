@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import skops.io
 import xgboost
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -111,18 +112,31 @@ def test_booster_of_an_array_has_no_names(tmp_path):
     assert Source(load(tmp_path / "m.txt")).names is None
 
 
-def test_boosters_are_read_from_skops(tmp_path):
-    fitted = xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(X, Y["binary"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        xgboost.XGBClassifier(n_estimators=2, n_jobs=1),
+        lightgbm.LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1),
+        CalibratedClassifierCV(RandomForestClassifier(2, random_state=0), method="isotonic", cv=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_known_models_are_read_from_skops(tmp_path, model):
+    fitted = model.fit(X, Y["binary"])
     skops.io.dump(fitted, tmp_path / "m.skops")
 
     assert (load(tmp_path / "m.skops").predict_proba(X) == fitted.predict_proba(X)).all()
 
 
-def test_type_that_skops_does_not_know_is_named(tmp_path):
-    model = Pipeline([("own", FunctionTransformer(json.dumps)), ("s", StandardScaler())])
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(json.dumps, "json.dumps"), (eval, "builtins.eval"), (getattr, "builtins.getattr"), (np.load, "numpy.load")],
+)
+def test_what_skops_does_not_know_to_be_safe_is_named(tmp_path, function, name):
+    model = Pipeline([("own", FunctionTransformer(function)), ("s", StandardScaler())])
     skops.io.dump(model, tmp_path / "m.skops")
 
-    with pytest.raises(CardError, match=r"types that are not known to be safe: json.dumps"):
+    with pytest.raises(CardError, match=f"types that are not known to be safe: {name}"):
         load(tmp_path / "m.skops")
 
 
