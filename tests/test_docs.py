@@ -195,7 +195,7 @@ def test_figure_in_words_is_that_of_its_measured_file_or_of_the_code(document, w
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_no_figure_of_the_prose_stands_without_its_measured_file(document):
     text = outside_of_measured_parts(document)
-    prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+    prose = " ".join(" ".join(line for line in text.splitlines() if not line.startswith("|")).split())
 
     assert FIGURE.findall(re.sub(STATED.get(str(document), "(?!)"), "", prose)) == []
 
