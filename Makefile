@@ -126,7 +126,7 @@ notebook: .venv/ready ## the notebook's full grid, and its models compared and e
 
 .PHONY: test-e2e
 test-e2e: .venv/e2e-ready .venv-sam/ready ## tests that need a Docker engine, Chromium or npm; each without says so
-	@$(BIN)/pytest -m e2e
+	@$(BIN)/pytest -m e2e -n 2 --dist loadfile
 
 # checkov pins much, too.
 .venv-checkov/ready: .venv/ready infra/requirements-checkov.txt

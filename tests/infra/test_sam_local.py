@@ -130,7 +130,8 @@ def queues_at(host):
     server.start()
     try:
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
-        yield LocalQueues(endpoint, visibility_seconds=180, max_receives=5)
+        with closing(LocalQueues(endpoint, visibility_seconds=180, max_receives=5)) as queues:
+            yield queues
     finally:
         server.stop()
 
