@@ -5,7 +5,8 @@ with standard output, where the function logs and writes its metrics, unbuffered
 
     python benchmarks/handler.py MODEL EVENT OUT ROWS
 
-ROWS is JSON, lists of row objects by a figure's name: they are explained in turn, as rows differ in what that takes.
+ROWS is JSON, lists of row objects by name: each is asked for in turn, plain and explained, as rows differ in what that
+takes.
 """
 
 import json
@@ -78,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def ask(*rows: dict[str, Any], **options: bool) -> Event:
         return event | {"body": json.dumps({"instances": rows, **options})}
 
-    def in_turn(rows: list[dict[str, Any]]) -> Callable[[], object]:
-        events = cycle([ask(row, explain=True) for row in rows])
+    def in_turn(rows: list[dict[str, Any]], *, explain: bool) -> Callable[[], object]:
+        events = cycle([ask(row, explain=explain) for row in rows])
         return lambda: handler(next(events))
 
     one, many = ask(row), ask(*[row] * BATCH)
@@ -87,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     assert [p["probability"] for p in theirs] == [p["probability"] for p in ours]
     one_row: dict[str, Callable[[], object]] = {"handler": lambda: handler(one), "bare": lambda: bare.answer(one)}
     if bare.gives_reasons:
-        one_row |= {name: in_turn(rows) for name, rows in cases.items()}
+        for name, rows in cases.items():
+            one_row[name] = in_turn(rows, explain=False)
+            one_row[f"{name}_explained"] = in_turn(rows, explain=True)
     batch = {"handler": lambda: handler(many), "bare": lambda: bare.answer(many)}
     figures = {
         "one_row": interleaved(one_row, turns=25, calls=20),
