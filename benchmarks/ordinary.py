@@ -20,24 +20,29 @@ from infra.runtime import PYTHON_VERSION, hashed, pinned
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_VERSION = "ea293b2"
 
-# In the first version's own words: a forest of the same parameters and rows, in its format, packed as it packed.
-_PACK = """
+# In the first version's own words: a forest of the same parameters and rows, in its format. Its training command and
+# its tests import what this version no longer needs.
+_FIT = """
 import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
-sys.path[:0] = [".", "tests"]
-from conftest import card_for
 from export.__main__ import export
-from infra.package import main
+from lambda_fn.metadata import decode_card
 from train import schema
+from train.card import build_card
 from train.pipeline import build_pipeline
-tidy, forest, out = sys.argv[1:]
-rows = pd.read_csv(tidy)
-X, y = rows[list(schema.NAMES)], rows[schema.TARGET]
+tidy, forest = sys.argv[1:]
+rows, names = pd.read_csv(tidy), list(schema.NAMES)
+X, y = rows[names], rows[schema.TARGET]
 pipeline = build_pipeline(**json.loads(forest)).fit(X, y)
-model, _ = export(pipeline, card_for(X), X.to_numpy(np.float32)[:1000], random_rows=1_000)
+counts = {"rows": len(X), "training_rows": len(X), "test_rows": 0, "positive_rate": float(y.mean())}
+card = build_card(
+    rows, names, pipeline.predict_proba(X)[:, 1], estimator="RandomForestClassifier", metrics={}, decisions=[],
+    threshold={"value": 0.5, "method": "as usual"}, data={"source": tidy, "sha256": "", "synthetic": True} | counts,
+)
+known = decode_card(json.dumps(card).encode())
+model, _ = export(pipeline, known, X.to_numpy(np.float32)[:1000], random_rows=1_000)
 Path("model.onnx").write_bytes(model)
-main(["--model", "model.onnx", "--out", out])
 """
 
 
@@ -63,7 +68,9 @@ def first_version(tidy: Path, classifier: object) -> Path | None:
     classifier : object
         This version's, whose forest it fits anew.
     """
-    forest = getattr(classifier, "estimator", classifier)  # of a calibrated one
+    # A forest has an estimator, too: the tree that it copies.
+    calibrated = getattr(classifier, "estimator", None)
+    forest = classifier if isinstance(classifier, RandomForestClassifier) else calibrated
     archive = subprocess.run(["git", "archive", FIRST_VERSION], cwd=ROOT, capture_output=True)
     if not isinstance(forest, RandomForestClassifier) or not tidy.exists() or archive.returncode:
         told = archive.stderr.decode().strip() or f"it takes a random forest, and the rows in {tidy}"
@@ -74,7 +81,8 @@ def first_version(tidy: Path, classifier: object) -> Path | None:
     def build(directory: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(directory, filter="data")
-        subprocess.run([sys.executable, "-c", _PACK, tidy.resolve(), parameters, "build"], cwd=directory, check=True)
+        for command in (["-c", _FIT, tidy.resolve(), parameters], ["-m", "infra.package", "--model", "model.onnx"]):
+            subprocess.run([sys.executable, *command], cwd=directory, check=True)
 
-    made_of = hashlib.sha256(tidy.read_bytes() + parameters.encode()).hexdigest()[:12]
+    made_of = hashlib.sha256(tidy.read_bytes() + parameters.encode() + _FIT.encode()).hexdigest()[:12]
     return cached(f"first-version-python{PYTHON_VERSION}-{made_of}", build)

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks import ordinary
+from infra import cache
+from made_up import made_up_clients
+from train.model.pipeline import PlattClassifier
+
+FOREST = RandomForestClassifier(max_depth=3, n_estimators=7)
+
+
+@pytest.fixture
+def tidy(tmp_path):
+    X, y = made_up_clients(1_200)
+    path = tmp_path / "tidy.csv"
+    X.assign(**{y.name: y}).to_csv(path, index_label="ID")
+    return path
+
+
+def first_version(tidy, classifier, capsys):
+    made = ordinary.first_version(tidy, classifier)
+    if "fatal:" in (told := capsys.readouterr().err):
+        pytest.skip(f"the first version is in no history here: {told.strip()}")
+    assert made is not None, told
+    return made
+
+
+def test_first_version_is_made_with_a_forest_of_the_same_parameters(tidy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
+
+    made = first_version(tidy, FOREST, capsys)
+
+    assert (made / "build/function/lambda_fn").is_dir()
+    assert (made / "build/function.zip").stat().st_size > 20_000_000
+
+
+@pytest.mark.parametrize("classifier", [FOREST, PlattClassifier(FOREST)], ids=["plain", "calibrated"])
+def test_first_version_is_compared_with_on_any_forest(classifier, tidy, monkeypatch, capsys):
+    monkeypatch.setattr(ordinary, "cached", lambda name, _: Path(name))
+
+    first_version(tidy, classifier, capsys)
+
+
+def test_first_version_is_not_compared_with_on_another_model(tidy, capsys):
+    assert ordinary.first_version(tidy, LogisticRegression()) is None
+
+    assert "the first version is not compared with" in capsys.readouterr().err
