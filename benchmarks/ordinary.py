@@ -85,4 +85,8 @@ def first_version(tidy: Path, classifier: object) -> Path | None:
             subprocess.run([sys.executable, *command], cwd=directory, check=True)
 
     made_of = hashlib.sha256(tidy.read_bytes() + parameters.encode() + _FIT.encode()).hexdigest()[:12]
-    return cached(f"first-version-python{PYTHON_VERSION}-{made_of}", build)
+    try:
+        return cached(f"first-version-python{PYTHON_VERSION}-{made_of}", build)
+    except subprocess.CalledProcessError:
+        print("the first version is not compared with: it can't be made, as told above", file=sys.stderr)
+        return None

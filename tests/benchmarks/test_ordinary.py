@@ -48,3 +48,13 @@ def test_first_version_is_not_compared_with_on_another_model(tidy, capsys):
     assert ordinary.first_version(tidy, LogisticRegression()) is None
 
     assert "the first version is not compared with" in capsys.readouterr().err
+
+
+def test_first_version_that_cannot_be_made_is_told_and_left_out(tidy, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
+    tidy.write_text("a,b\n1,2\n")
+
+    assert ordinary.first_version(tidy, FOREST) is None
+
+    assert "the first version is not compared with" in capfd.readouterr().err
+    assert not list((tmp_path / "cache").glob("*"))
