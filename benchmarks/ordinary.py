@@ -68,9 +68,8 @@ def first_version(tidy: Path, classifier: object) -> Path | None:
     classifier : object
         This version's, whose forest it fits anew.
     """
-    # A forest has an estimator, too: the tree that it copies.
-    calibrated = getattr(classifier, "estimator", None)
-    forest = classifier if isinstance(classifier, RandomForestClassifier) else calibrated
+    # A calibrated one's is its estimator; but a forest has an estimator, too, the tree that it copies.
+    forest = classifier if isinstance(classifier, RandomForestClassifier) else getattr(classifier, "estimator", None)
     archive = subprocess.run(["git", "archive", FIRST_VERSION], cwd=ROOT, capture_output=True)
     if not isinstance(forest, RandomForestClassifier) or not tidy.exists() or archive.returncode:
         told = archive.stderr.decode().strip() or f"it takes a random forest, and the rows in {tidy}"

@@ -20,41 +20,45 @@ def tidy(tmp_path):
     return path
 
 
-def first_version(tidy, classifier, capsys):
+def first_version(tidy, classifier, capfd):
+    """Make it; give its folder, and what was told."""
     made = ordinary.first_version(tidy, classifier)
-    if "fatal:" in (told := capsys.readouterr().err):
+    if "fatal:" in (told := capfd.readouterr().err):
         pytest.skip(f"the first version is in no history here: {told.strip()}")
-    assert made is not None, told
-    return made
+    return made, told
 
 
-def test_first_version_is_made_with_a_forest_of_the_same_parameters(tidy, tmp_path, monkeypatch, capsys):
+def test_first_version_is_made_with_a_forest_of_the_same_parameters(tidy, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
 
-    made = first_version(tidy, FOREST, capsys)
+    made, _ = first_version(tidy, FOREST, capfd)
 
     assert (made / "build/function/lambda_fn").is_dir()
     assert (made / "build/function.zip").stat().st_size > 20_000_000
 
 
 @pytest.mark.parametrize("classifier", [FOREST, PlattClassifier(FOREST)], ids=["plain", "calibrated"])
-def test_first_version_is_compared_with_on_any_forest(classifier, tidy, monkeypatch, capsys):
+def test_first_version_is_compared_with_on_any_forest(classifier, tidy, monkeypatch, capfd):
     monkeypatch.setattr(ordinary, "cached", lambda name, _: Path(name))
 
-    first_version(tidy, classifier, capsys)
+    made, told = first_version(tidy, classifier, capfd)
+
+    assert made is not None, told
 
 
-def test_first_version_is_not_compared_with_on_another_model(tidy, capsys):
-    assert ordinary.first_version(tidy, LogisticRegression()) is None
+def test_first_version_is_not_compared_with_on_another_model(tidy, capfd):
+    made, told = first_version(tidy, LogisticRegression(), capfd)
 
-    assert "the first version is not compared with" in capsys.readouterr().err
+    assert made is None
+    assert "the first version is not compared with: it takes a random forest" in told
 
 
 def test_first_version_that_cannot_be_made_is_told_and_left_out(tidy, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     tidy.write_text("a,b\n1,2\n")
 
-    assert ordinary.first_version(tidy, FOREST) is None
+    made, told = first_version(tidy, FOREST, capfd)
 
-    assert "the first version is not compared with" in capfd.readouterr().err
+    assert made is None
+    assert "the first version is not compared with: it can't be made" in told
     assert not list((tmp_path / "cache").glob("*"))

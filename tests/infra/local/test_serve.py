@@ -25,8 +25,6 @@ ROOT = Path(__file__).parents[3]
 SAM = ROOT / ".venv-sam"
 BODY = json.loads((ROOT / "tests/events/http_api_v2.json").read_text())["body"].encode()
 JSON = {"content-type": "application/json"}
-# Takes half a second, far less than what would be refused as too long.
-LONG = {"instances": json.loads(BODY)["instances"] * 2_000, "explain": True}
 
 pytestmark = [
     pytest.mark.e2e,
@@ -273,14 +271,17 @@ def test_environment_killed_while_idle_is_replaced(server):
 
 
 def test_environment_killed_in_mid_request_is_a_503_and_is_replaced(server):
-    body = json.dumps(LONG)
+    assert server.ask("GET", "/v2")[0] == 200
+    emulators, processes = server.environments()
     answers = []
-    asking = threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", body, JSON)))
+    asking = threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", BODY, JSON)))
 
+    for pid in processes - emulators:
+        os.kill(pid, signal.SIGSTOP)  # so that the request is still going on when it is killed
     size = len(server.log.read_text())
     asking.start()
     wait_until(lambda: "START" in server.log.read_text()[size:])
-    for pid in server.environments()[1]:
+    for pid in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     asking.join()
@@ -294,7 +295,7 @@ def test_environment_killed_in_mid_request_is_a_503_and_is_replaced(server):
 def test_signal_ends_it_with_no_process_left_even_in_mid_request(own_server, number):
     if signal.getsignal(number) == signal.SIG_IGN:
         pytest.skip(f"{number.name} is ignored here, as under nohup, and so by what is started")
-    body = json.dumps(LONG)
+    body = json.dumps({"instances": json.loads(BODY)["instances"] * 3_000, "explain": True})
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(own_server.ask, "POST", "/predict", body, JSON) for _ in range(3)]
         wait_until(lambda: len(own_server.environments()[1]) == 6)
