@@ -53,6 +53,15 @@ def test_first_version_is_not_compared_with_on_another_model(tidy, capfd):
     assert "the first version is not compared with: it takes a random forest" in told
 
 
+def test_first_version_is_not_compared_with_where_git_is_not(tidy, monkeypatch, capfd):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    made, told = first_version(tidy, FOREST, capfd)
+
+    assert made is None
+    assert "the first version is not compared with: its source is taken from the history, and git is not here" in told
+
+
 def test_first_version_that_cannot_be_made_is_told_and_left_out(tidy, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     tidy.write_text("a,b\n1,2\n")
