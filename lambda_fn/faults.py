@@ -93,9 +93,9 @@ def payload_problem(error: PayloadError) -> Problem:
             return Problem("Too many rows", str(error))
 
 
-def values_problem(faults: Sequence[Fault], listed: int | None = None, row_id: RowId | UnsetType = UNSET) -> Problem:
-    """Describe wrong fields and values, with the first ``listed`` of them."""
-    return Problem("Invalid values", f"{len(faults)} wrong fields or values", errors=tuple(faults[:listed]), ID=row_id)
+def values_problem(faults: Sequence[Fault], row_id: RowId | UnsetType = UNSET) -> Problem:
+    """Describe wrong fields and values."""
+    return Problem("Invalid values", f"{len(faults)} wrong fields or values", errors=tuple(faults), ID=row_id)
 
 
 def pointer_step(name: str) -> str:

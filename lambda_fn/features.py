@@ -21,7 +21,8 @@ Value = str | int | float | bool | None
 # Longer lists of what is allowed are cut in messages.
 _LISTED = 20
 _EXACT_INTEGERS = 2**53  # of a double; larger ones would show digits that mean nothing
-_NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+# Possessive: a cell of many digits that is no number is seen through in one pass.
+_NUMBER = r"[-+]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][-+]?[0-9]++)?"
 _KINDS = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
 
 

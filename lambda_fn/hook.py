@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from lambda_fn.aws import create_client
 from lambda_fn.card import ModelCard, missing_as_nan
-from lambda_fn.events import is_ping
+from lambda_fn.events import UnknownEvent, is_ping
 from lambda_fn.features import Rule, Value
 from lambda_fn.model import SCORES, Model, agrees
 from lambda_fn.observability import Log, log_failure, logger
@@ -19,6 +19,8 @@ from lambda_fn.settings import Settings
 
 # Stands for a category that the model doesn't know: which it was, its tensor doesn't say.
 _UNKNOWN = "a category that no model knows"
+
+_MEMBERS = {"DeploymentId", "LifecycleEventHookExecutionId"}
 
 Handler = Callable[[Any, Any], dict[str, str]]
 
@@ -50,9 +52,16 @@ def make_handler(settings: Settings, log: Log, functions: Any, deployments: Any)
         -------
         dict
             The status that CodeDeploy was told; nothing for a ping.
+
+        Raises
+        ------
+        UnknownEvent
+            Where the event is something else.
         """
         if is_ping(event):
             return {}
+        if not isinstance(event, dict) or not event.keys() >= _MEMBERS:
+            raise UnknownEvent(event, "what CodeDeploy sends before traffic: " + " and ".join(sorted(_MEMBERS)))
         log.start_invocation(event["DeploymentId"], context)
         try:
             card = Model(settings.model_path).card

@@ -1,6 +1,6 @@
 """Scores to the predictions that every door answers with. Knows no transport."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,6 +13,8 @@ from lambda_fn.reasons import Reason, Reasons
 from lambda_fn.runtime import Tensor
 
 Label = bool | int | float | str
+
+LONGEST_NUMBER = -1.2345678901234567e-100  # as JSON writes a float64
 
 
 class BinaryPrediction(msgspec.Struct, frozen=True, gc=False):
@@ -115,6 +117,25 @@ class Answers:
         for row, column in marks(out_of_range):
             marked[row] = [*marked[row], self._features[column]]
         return marked
+
+
+def longest_prediction(card: ModelCard) -> Prediction:
+    """Make a prediction as long as one can be where no feature is out of range and no reason was asked for."""
+    return _bare(card, LONGEST_NUMBER, max)
+
+
+def shortest_prediction(card: ModelCard) -> Prediction:
+    """Make a prediction as short as one can be."""
+    return _bare(card, 0.0, min)
+
+
+def _bare(card: ModelCard, number: float, choose: Callable[..., Label]) -> Prediction:
+    if card.task == "regression":
+        return RegressionPrediction(number, [])
+    label = choose((one.value for one in card.target.classes), key=lambda value: len(msgspec.json.encode(value)))
+    if card.task == "binary":
+        return BinaryPrediction(number, label, [])
+    return MulticlassPrediction({class_name(one): number for one in card.target.classes}, label, [])
 
 
 def class_name(one: Class) -> str:

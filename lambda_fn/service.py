@@ -122,8 +122,8 @@ class Service:
         }
         return [self._answers.answer(list(islice(predictions[batch.explain], batch.X.rows))) for batch in batches]
 
-    def predict_items(self, items: Items, started: float, listed: int | None = None) -> list[Prediction | Problem]:
-        """Answer rows one by one, in order: with a prediction, or with a problem that lists the first faults.
+    def predict_items(self, items: Items, started: float) -> list[Prediction | Problem]:
+        """Answer rows one by one, in order: with a prediction, or with a problem that lists the row's faults.
 
         Parameters
         ----------
@@ -131,13 +131,11 @@ class Service:
             What `read_items` gave.
         started : float
             As for `predict`.
-        listed : int or None
-            So many faults of a row are listed at most; None lists all.
         """
         refused = len(items.faults) - items.good.X.rows
         predictions = iter(self._predict([items.good], started, refused))
         return [
-            values_problem(faults, listed, row_id) if faults else next(predictions)
+            values_problem(faults, row_id) if faults else next(predictions)
             for faults, row_id in zip(items.faults, items.ids, strict=True)
         ]
 

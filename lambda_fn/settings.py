@@ -51,8 +51,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         service=environment.get("POWERTOOLS_SERVICE_NAME") or "serverless-onnx-inference",
         namespace=environment.get("POWERTOOLS_METRICS_NAMESPACE") or "OnnxInference",
         log_level=max(filter(None, levels), default=logging.INFO),
-        results_queue_url=environment.get("RESULTS_QUEUE_URL"),
-        new_version=environment.get("NEW_VERSION"),
+        results_queue_url=environment.get("RESULTS_QUEUE_URL") or None,
+        new_version=environment.get("NEW_VERSION") or None,
         base_path=f"/{base_path}" if (base_path := environment.get("BASE_PATH", "").strip("/")) else "",
     )
 

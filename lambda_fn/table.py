@@ -5,7 +5,7 @@ object have the names of its header, and text in every cell. A name that is wron
 no fault of rows, and a run must not go through all of them to say so.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from lambda_fn.payload import ID
@@ -14,10 +14,6 @@ _BYTE_ORDER_MARK = "\ufeff"
 # Messages name so many names, of so many characters each.
 _LISTED, _SHOWN = 5, 60
 _OTHER_SEPARATORS = ";\t|"
-
-
-class WrongNamesError(ValueError):
-    """A table's names are not the model's; the message shows them."""
 
 
 class Row(NamedTuple):
@@ -43,41 +39,22 @@ def without_mark(row: Any) -> Any:
     return {_unmarked(name): value for name, value in row.items()}
 
 
-def check_table(rows: Sequence[Any], names: Collection[str]) -> None:
-    """Check the names of rows that may be a CSV object's: those of all are alike, and every cell is text.
+def names_fault(row: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """Say what is wrong with the names of a CSV object's row, which needs those of the model and may have an ID.
 
-    Raises
-    ------
-    WrongNamesError
-        As `check_names` does.
-    """
-    if rows and all(_is_of_csv(row) and row.keys() == rows[0].keys() for row in rows):
-        check_names(rows[0], names)
-
-
-def check_names(row: Mapping[str, Any], names: Collection[str]) -> None:
-    """Check the names of a CSV object's row against those that the model needs.
-
-    Raises
-    ------
-    WrongNamesError
-        Naming what is missing and what is unknown, with escapes: a name may be wrong by what can't be seen.
+    Names are shown with escapes, as one may be wrong by what can't be seen; None where all are right.
     """
     missing = [name for name in names if name not in row]
     unknown = [name for name in row if name not in names and name != ID]
-    if not missing and not unknown:
-        return
     found = [
         f"{what} {_shown(wrong)}" for what, wrong in (("lacks the", missing), ("has the unknown", unknown)) if wrong
     ]
+    if not found:
+        return None
     hint = ""
     if missing and any(separator in name for name in unknown for separator in _OTHER_SEPARATORS):
         hint = "; is it separated by something else than commas?"
-    raise WrongNamesError(f"the table {' and '.join(found)}{hint}")
-
-
-def _is_of_csv(row: Any) -> bool:
-    return isinstance(row, dict) and bool(row) and all(isinstance(value, str) for value in row.values())
+    return f"the table {' and '.join(found)}{hint}"
 
 
 def _unmarked(name: str) -> str:

@@ -79,9 +79,13 @@ class Met(NamedTuple):
 
 def batcher() -> dict[str, int]:
     """Return how the state machine batches items, and how many batches it runs at once."""
-    state = json.loads(STATE_MACHINE.read_text())["States"]["ScoreCSV"]
-    batching: dict[str, int] = state["ItemBatcher"]
-    return batching | {"MaxConcurrency": state["MaxConcurrency"]}
+    states = json.loads(STATE_MACHINE.read_text())["States"]
+    scoring, sizing = states["ScoreCSV"], states["SizeBatches"]["Parameters"]["Payload"]
+    return {
+        "MaxItemsPerBatch": sizing["MaxItemsPerBatch"],
+        "MaxInputBytesPerBatch": scoring["ItemBatcher"]["MaxInputBytesPerBatch"],
+        "MaxConcurrency": scoring["MaxConcurrency"],
+    }
 
 
 def fitting(limit: float, size: Mapping[str, float]) -> int:

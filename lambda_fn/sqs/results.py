@@ -127,7 +127,8 @@ class ResultsQueue:
             for failure in response.get("Failed", []):
                 logger.warning("the results queue refused an outcome", extra={"reason": failure.get("Code")})
             sent = {entry["Id"] for entry in response.get("Successful", [])}
-            refused = {failure["Id"] for failure in response.get("Failed", []) if failure.get("SenderFault")}
+            # A throttled entry counts as the sender's fault, too: the code tells.
+            refused = {failure["Id"] for failure in response.get("Failed", []) if _blames_entry(failure.get("Code"))}
         failed: list[str] = []
         for entry, outcome in zip(entries, batch, strict=True):
             if entry["Id"] in refused and outcome.attributes:
@@ -209,9 +210,13 @@ def _entry(entry_id: str, outcome: Outcome) -> dict[str, Any]:
 
 def _blames_entries(error: BotoCoreError | ClientError) -> bool:
     if isinstance(error, ClientError):
-        # botocore gives the code of SQS's older protocol, whose names begin so.
-        return reason_of(error).removeprefix("AWS.SimpleQueueService.") in _BLAMES_ENTRIES
+        return _blames_entry(reason_of(error))
     return isinstance(error, ParamValidationError)
+
+
+def _blames_entry(code: str | None) -> bool:
+    # botocore gives the code of SQS's older protocol, whose names begin so.
+    return (code or "").removeprefix("AWS.SimpleQueueService.") in _BLAMES_ENTRIES
 
 
 def _may_pass_at_once(error: BotoCoreError | ClientError) -> bool:

@@ -4,21 +4,14 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from lambda_fn.card import Family, Feature, ModelCard
+import msgspec
+
+from lambda_fn.card import Family, Feature
 from lambda_fn.faults import WorkError
-from lambda_fn.predictions import (
-    BinaryPrediction,
-    Label,
-    MulticlassPrediction,
-    Prediction,
-    RegressionPrediction,
-    class_name,
-)
+from lambda_fn.predictions import LONGEST_NUMBER, Prediction, longest_prediction, shortest_prediction
 from lambda_fn.reasons import MAX_REASONS, Reason
 from lambda_fn.service import Service
 from lambda_fn.web.responses import RefusedError, Response, encode
-
-_LONGEST_NUMBER = -1.2345678901234567e-100
 
 
 class Limits:
@@ -51,10 +44,14 @@ class Limits:
         row_bytes : int or None
             How long a row's share of the answer can be; None for that of a prediction.
         """
-        if row_bytes is None:  # without reasons, all that a request can hold has an answer that can be returned
-            row_bytes = self._explained_bytes if explain else 0
-        if rows * row_bytes > max_answer_bytes:
-            raise answer_too_large(rows, rows * row_bytes, max_answer_bytes)
+        if row_bytes is not None:
+            least = most = row_bytes
+        elif explain:
+            least = most = self._explained_bytes
+        else:  # what is sure to be too long: most numbers are shorter than the longest
+            least, most = self._plain_bytes
+        if rows * least > max_answer_bytes:
+            raise answer_too_large(rows, rows * most, max_answer_bytes)
         if rows > (fitting := self._service.rows_within(context, explain=explain)):
             raise WorkError(rows, fitting)
 
@@ -66,7 +63,14 @@ class Limits:
             max(_size(_longest(family, feature)) for feature in card.features if feature.family == family.name)
             for family in card.families
         ]
-        return _size(_bare(card)) + sum(sorted(longest)[-MAX_REASONS:])
+        prediction = msgspec.structs.replace(longest_prediction(card), reasons=[])
+        return _size(prediction) + sum(sorted(longest)[-MAX_REASONS:])
+
+    @cached_property
+    def _plain_bytes(self) -> tuple[int, int]:
+        """How short and how long a prediction without reasons can be, but for features that are out of range."""
+        card = self._service.card
+        return len(encode(shortest_prediction(card))), _size(longest_prediction(card))
 
 
 def answer_too_large(rows: int, size: int, limit: int) -> RefusedError:
@@ -89,19 +93,7 @@ def _longest(family: Family, feature: Feature) -> Reason:
         family=family.name,
         reason=f"{family.reason}: {feature.reason}",
         feature=feature.name,
-        value=max(feature.categories, key=len) if feature.categories else _LONGEST_NUMBER,
-        contribution=_LONGEST_NUMBER,
+        value=max(feature.categories, key=len) if feature.categories else LONGEST_NUMBER,
+        contribution=LONGEST_NUMBER,
         protected=True,
     )
-
-
-def _bare(card: ModelCard) -> Prediction:
-    label: Label = max((one.value for one in card.target.classes), key=lambda value: len(encode(value)), default=0)
-    match card.task:
-        case "binary":
-            return BinaryPrediction(_LONGEST_NUMBER, label, [], [])
-        case "multiclass":
-            shares = {class_name(one): _LONGEST_NUMBER for one in card.target.classes}
-            return MulticlassPrediction(shares, label, [], [])
-        case "regression":
-            return RegressionPrediction(_LONGEST_NUMBER, [], [])

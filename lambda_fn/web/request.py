@@ -8,6 +8,7 @@ BodyError
 └── DamagedBodyError        not the base64 or gzip that it says it is
 """
 
+import re
 import zlib
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -28,6 +29,8 @@ KNOWN = (
     "or a payload with the field 'instances'"
 )
 _GZIP = 16 + zlib.MAX_WBITS
+# What a load balancer makes of its trace header, which clients may have filled: they can't put other text into the log.
+_TRACE_FIELD = re.compile(r"(?:Root|Self)=1-[0-9a-f]{8}-[0-9a-f]{24}\b")
 
 
 class BodyError(Exception):
@@ -257,7 +260,7 @@ def _read_load_balancer(event: Any, base_path: str) -> Request:
     request = _read_rest_api(event, base_path)
     return msgspec.structs.replace(
         request,
-        id=request.headers.get("x-amzn-trace-id"),
+        id=";".join(_TRACE_FIELD.findall(request.headers.get("x-amzn-trace-id", ""))[:2]) or None,
         max_answer_bytes=_MAX_ANSWER_BYTES_OF_LOAD_BALANCER,
         answers_multiple="multiValueHeaders" in event,
     )

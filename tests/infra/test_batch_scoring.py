@@ -3,7 +3,8 @@
 moto 5.2.5 lacks pieces of the Distributed Map, and `for_moto` says what stands in for each:
 
 - ItemBatcher: a batch is made for each item by ItemSelector, or, for JSON Lines, by the test before S3 (as
-  `batches` does, within the same two limits, with what ItemSelector makes of each item);
+  `batches` does, within the same two limits, with what ItemSelector makes of each item); the number that
+  MaxItemsPerBatchPath names goes into the batch's input, where the function lets it be;
 - InputType JSONL: the test hands over a JSON array;
 - ExecutionType EXPRESS: STANDARD;
 - whole numbers as ToleratedFailurePercentage: the same with a decimal point, and moto never counts failed batches;
@@ -40,7 +41,11 @@ DEFINITION = Path("infra/batch_scoring.asl.json").read_text(encoding="utf-8")
 STATES = json.loads(DEFINITION)["States"]
 MAPS = {name: state for name, state in STATES.items() if state["Type"] == "Map"}
 SCORING = {name: state for name, state in MAPS.items() if "ItemBatcher" in state}
-BATCHER = STATES["ScoreJSONLines"]["ItemBatcher"]
+SIZING = STATES["SizeBatches"]
+BATCHER = STATES["ScoreJSONLines"]["ItemBatcher"] | SIZING["Parameters"]["Payload"]
+TASKS = {name: task for state in MAPS.values() for name, task in state["ItemProcessor"]["States"].items()} | {
+    "SizeBatches": SIZING
+}
 MAX_PAYLOAD_BYTES = 262_144
 ATOL = 1e-12
 
@@ -76,10 +81,13 @@ def for_moto(definition):
         state["ItemProcessor"]["ProcessorConfig"]["ExecutionType"] = "STANDARD"
     for name in SCORING:
         state = definition["States"][name]
-        del state["ItemBatcher"]
+        most = state.pop("ItemBatcher")["MaxItemsPerBatchPath"]
         del state["ResultWriter"]
-        state["ItemSelector"] = {"Items": [state["ItemSelector"]]}
-    del definition["States"]["ScoreJSONLines"]["ItemSelector"]
+        state["ItemSelector"] = {"Items": [state["ItemSelector"]], "BatchInput": {"MaxItemsPerBatch.$": most}}
+    definition["States"]["ScoreJSONLines"]["ItemSelector"] = {
+        "Items.$": "$$.Map.Item.Value.Items",
+        "BatchInput": {"MaxItemsPerBatch.$": most},
+    }
     definition["States"]["ScoreJSONLines"]["ItemReader"]["ReaderConfig"]["InputType"] = "JSON"
     return definition
 
@@ -227,15 +235,18 @@ def test_definition_is_valid_states_language():
     assert set(faults(definition)) == {"E3601"}
 
 
-@pytest.mark.parametrize("state", SCORING.values(), ids=SCORING)
-def test_full_batch_is_under_the_payload_limit(state, rows):
-    batcher = state["ItemBatcher"]
-
-    assert batcher["MaxInputBytesPerBatch"] < MAX_PAYLOAD_BYTES
+def test_full_batch_is_under_the_payload_limit(rows):
+    assert BATCHER["MaxInputBytesPerBatch"] < MAX_PAYLOAD_BYTES
     # The count, not the bytes, ends a batch of ordinary rows, even where each number has seven digits.
     row = {name: "-1000000" for name in rows.columns} | {"ID": "1000000"}
     item = {"place": 1_000_000, "row": row}
-    assert [len(batch["Items"]) for batch in batches([item] * 250, batcher)] == [100, 100, 50]
+    assert [len(batch["Items"]) for batch in batches([item] * 250, BATCHER)] == [100, 100, 50]
+
+
+@pytest.mark.parametrize("state", SCORING.values(), ids=SCORING)
+def test_batches_are_as_large_as_the_function_says(state):
+    assert f"{SIZING['ResultPath']}.MaxItemsPerBatch" == state["ItemBatcher"]["MaxItemsPerBatchPath"]
+    assert SIZING["ResultSelector"] == {"MaxItemsPerBatch.$": "$.Payload.MaxItemsPerBatch"}
 
 
 @pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
@@ -246,18 +257,16 @@ def test_no_batch_may_fail(state):
     assert state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
 
 
-@pytest.mark.parametrize("state", MAPS.values(), ids=MAPS)
-def test_what_may_pass_is_tried_again_and_nothing_else(state):
-    (task,) = state["ItemProcessor"]["States"].values()
-
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_what_may_pass_is_tried_again_and_nothing_else(task):
     retried = {error for retrier in task["Retry"] for error in retrier["ErrorEquals"]}
 
     # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
     assert retried >= {"Lambda.ClientExecutionTimeoutException", "Lambda.ServiceException", "Lambda.SdkClientException"}
     assert retried >= {"Lambda.AWSLambdaException", "Lambda.TooManyRequestsException"}
     assert retried >= {"States.Timeout", "Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError"}
-    # The same names and the same bugs would fail again.
-    assert not retried & {"States.ALL", "States.TaskFailed", "WrongNamesError", "BatchError", "UnknownEvent"}
+    # The same bugs would fail again.
+    assert not retried & {"States.ALL", "States.TaskFailed", "BatchError", "UnknownEvent"}
     assert task["TimeoutSeconds"] > read_function("BatchScoreFunction").timeout
 
 

@@ -1,19 +1,22 @@
 """Batches of a Step Functions map: an outcome for each item, in order, within what Step Functions takes."""
 
 import json
+import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from lambda_fn.bulk import Bulk
+from lambda_fn.bulk import MAX_ANSWER_BYTES, Bulk
+from lambda_fn.card import Class, Target
 from lambda_fn.events import UnknownEvent
 from lambda_fn.faults import BatchError
-from lambda_fn.table import WrongNamesError
-from linear_models import CLASSES, ROW, linear_model
+from lambda_fn.service import Service
+from lambda_fn.settings import read_settings
+from linear_models import CITIES, CLASSES, FEATURES, ROW, linear_model
 from train.features import NAMES
 
-MAX_STATE_BYTES = 262_144  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 ATOL = 1e-12
 
 
@@ -53,12 +56,13 @@ def test_numbers_may_be_text_as_csv_leaves_them(score, instances):
     assert score([as_text(row) for row in instances[:9]]) == score(instances[:9])
 
 
-def test_row_whose_cells_are_text_may_stand_beside_a_bad_one(score, instances):
-    """As in JSON Lines, where each row has its own names."""
-    good, bad = score([as_text(instances[0]), as_text(instances[1]) | {"name": "x"}])
+@pytest.mark.parametrize("others", [0, 1])
+def test_row_of_text_with_a_wrong_name_is_a_bad_row_alone_or_beside_others(others, score, instances):
+    """As in JSON Lines, where each row has its own names, and a batch may end anywhere."""
+    bad, *good = score([as_text(instances[1]) | {"name": "x"}, *[as_text(instances[0])] * others])
 
-    assert "probability" in good
     assert bad["errors"] == [{"pointer": "/name", "detail": "is unknown"}]
+    assert ["probability" in outcome for outcome in good] == [True] * others
 
 
 def test_bad_item_gets_its_problem_and_the_others_their_scores(score, instances):
@@ -144,13 +148,10 @@ WRONG_NAMES = {
 
 
 @pytest.mark.parametrize(("spoil", "told"), WRONG_NAMES.values(), ids=WRONG_NAMES)
-def test_table_with_wrong_names_is_refused_as_a_whole(spoil, told, handler, score, context, instances):
-    items = [spoil(as_text(row)) for row in instances[:3]]
+def test_wrong_names_of_a_table_are_told_from_its_first_row(spoil, told, handler, context, instances):
+    answer = handler({"FirstRow": spoil(as_text(instances[0]))}, context)
 
-    with pytest.raises(WrongNamesError, match=told) as raised:
-        score(items)
-
-    assert handler({"FirstRow": items[0]}, context) == {"fault": str(raised.value)}
+    assert re.search(told, answer["fault"])
 
 
 def test_right_names_have_no_fault(handler, context, instances):
@@ -163,18 +164,81 @@ def test_unknown_column_is_named(score, instances):
     assert outcome["errors"] == [{"pointer": "/name", "detail": "is unknown"}]
 
 
+def outcome_bytes(outcomes):
+    """Tell how long Lambda's runtime makes an answer."""
+    return len(json.dumps(outcomes, ensure_ascii=False).encode())
+
+
 def test_outcomes_of_a_full_batch_are_within_the_limit(score, instances):
-    batcher = json.loads(Path("infra/batch_scoring.asl.json").read_text())["States"]["ScoreCSV"]["ItemBatcher"]
     long = "x" * 200
     worst = {long + str(i): 1 for i in range(60)} | {"ID": "y" * 300}
-    items = [{"place": 10_000_000 + i, "row": worst} for i in range(batcher["MaxItemsPerBatch"])]
+    items = [{"place": 10_000_000 + i, "row": worst} for i in range(100)]
 
     outcomes = score(items)
 
-    assert len(json.dumps(outcomes)) < MAX_STATE_BYTES
+    assert outcome_bytes(outcomes) < MAX_ANSWER_BYTES
     assert all(len(outcome["errors"]) == 5 for outcome in outcomes)
     assert outcomes[0]["detail"] == f"{len(NAMES) + 60} wrong fields or values"
-    assert len(json.dumps(score(instances[: batcher["MaxItemsPerBatch"]]))) < MAX_STATE_BYTES
+    assert outcome_bytes(score(instances[:100])) < MAX_ANSWER_BYTES
+
+
+@pytest.fixture
+def open_linear(tmp_path, context):
+    """Open a linear model, with changes to its card; gives what hands events to it."""
+
+    def open_linear(task, **changes):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(linear_model(task, **changes))
+        bulk = Bulk(Service.open(read_settings({"MODEL_PATH": str(path)})))
+        return lambda event: bulk.handle(event, context)
+
+    return open_linear
+
+
+@pytest.mark.parametrize(("characters", "listed"), [(500, 5), (1_650, 1), (30_000, 0)])
+def test_fewer_faults_are_listed_where_all_would_be_too_long(characters, listed, open_linear):
+    cities = tuple(letter * characters for letter in "abc")
+    handle = open_linear(
+        "binary",
+        features=tuple(msgspec.structs.replace(f, categories=cities) if f.name == "city" else f for f in FEATURES),
+    )
+    wrong = {"city": "?", "job": 7, "owner": 99, "one": 1, "two": 2, "three": 3}
+
+    outcomes = handle({"Items": [{"place": i, "row": ROW | wrong} for i in range(50)]})
+
+    assert [len(outcome["errors"]) for outcome in outcomes] == [listed] * 50
+    assert outcomes[0]["detail"] == "6 wrong fields or values"
+    assert outcome_bytes(outcomes) <= MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("characters", [1, 100, 1_000])
+def test_batches_as_large_as_they_may_be_have_outcomes_within_the_limit(characters, open_linear):
+    """Even where each row has an ID, and all its features are out of range."""
+    classes = tuple(Class(letter * characters, "") for letter in 'aé"')
+    handle = open_linear("multiclass", target=Target("target", "What is predicted", classes))
+    rows = handle({"MaxItemsPerBatch": 1_000_000})["MaxItemsPerBatch"]
+    row = {"income": -1e6 + 1 / 3, "rooms": 0, "grade": 1, "city": CITIES[2], "job": None, "owner": False}
+    identity = "\x01" * (65_536 // rows // 6)  # as long in the answer as in the items
+    items = [{"place": 10_000_000 + i, "row": row | {"ID": identity}} for i in range(rows)]
+
+    assert outcome_bytes(handle({"Items": items})) <= MAX_ANSWER_BYTES
+    with pytest.raises(BatchError, match=r"Step Functions takes 262144; about \d+ rows fit into a batch: lower MaxIt"):
+        handle({"Items": items * 3})
+
+
+@pytest.mark.parametrize(("most", "told"), [(100, 100), (7, 7), (0, 1), (-5, 1)])
+def test_batches_are_no_larger_than_asked_for(most, told, handler, context):
+    assert handler({"MaxItemsPerBatch": most}, context) == {"MaxItemsPerBatch": told}
+
+
+def test_cell_of_many_digits_is_no_work(score, instances):
+    """Sixty thousand of them took a backtracking expression a minute."""
+    wrong, large, good = score(
+        [as_text(instances[0]) | {"age": cell} for cell in ("1" * 60_000 + "x", "9" * 60_000, "30")]
+    )
+
+    assert wrong["errors"][0]["detail"].endswith("not other text")
+    assert "title" in large and "probability" in good
 
 
 @pytest.mark.parametrize(

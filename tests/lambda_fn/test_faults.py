@@ -49,13 +49,16 @@ def test_a_payload_error_is_told_as_a_problem(error, problem):
     assert msgspec.to_builtins(payload_problem(error)) == problem
 
 
-def test_a_problem_of_one_row_lists_the_first_faults_and_has_its_id():
-    problem = msgspec.json.encode(values_problem(FAULTS, listed=1, row_id="a"))
+def test_a_problem_of_one_row_lists_its_faults_and_has_its_id():
+    problem = msgspec.json.encode(values_problem(FAULTS, row_id="a"))
 
     assert msgspec.json.decode(problem) == {
         "title": "Invalid values",
         "detail": "2 wrong fields or values",
-        "errors": [{"pointer": "/instances/0/age", "detail": "is missing"}],
+        "errors": [
+            {"pointer": "/instances/0/age", "detail": "is missing"},
+            {"pointer": "/instances/0/sex", "detail": "is missing"},
+        ],
         "type": "about:blank",
         "ID": "a",
     }

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from lambda_fn.card import Golden
+from lambda_fn.events import UnknownEvent
 from lambda_fn.hook import make_handler
 from lambda_fn.observability import Log
 from lambda_fn.service import Service
@@ -120,6 +121,15 @@ def test_features_of_any_name_are_asked_for(run):
     status, _ = run(linear_model("binary", features=features), linear_model("binary", features=features))
 
     assert status == "Succeeded"
+
+
+@pytest.mark.parametrize("event", [None, [], {}, {"DeploymentId": "d-1"}, {"instances": []}])
+def test_other_event_is_refused_by_its_name(event, tmp_path, context):
+    settings = read_settings({"MODEL_PATH": str(tmp_path / "none.onnx")})
+    handler = make_handler(settings, Log(settings), functions=None, deployments=None)
+
+    with pytest.raises(UnknownEvent, match="takes what CodeDeploy sends before traffic: DeploymentId and Lifecycle"):
+        handler(event, context)
 
 
 def test_ping_is_answered_without_asking_anybody(tmp_path, context, output):

@@ -15,7 +15,7 @@ CREDENTIALS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_se
 
 
 class Client:
-    """SQS's side of `send_message_batch`, which does as told: raises, or fails entries."""
+    """SQS's side of `send_message_batch`, which does as told: raises, or fails entries, with a code for each."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -28,7 +28,7 @@ class Client:
             raise answer
         return {
             "Successful": [{"Id": entry["Id"]} for entry in Entries if entry["Id"] not in answer],
-            "Failed": [{"Id": i, "SenderFault": fault, "Code": "Some"} for i, fault in answer.items()],
+            "Failed": [{"Id": i, "SenderFault": code != "InternalError", "Code": code} for i, code in answer.items()],
         }
 
 
@@ -87,7 +87,7 @@ def test_size_counts_bytes_of_body_and_attributes():
 
 
 def test_only_refused_entries_are_reported():
-    client = Client({"1": False, "9": False}, {"0": False})
+    client = Client({"1": "InternalError", "9": "InternalError"}, {"0": "InternalError"})
 
     assert send(client, outcomes(12)) == ["id-1", "id-9", "id-10"]
 
@@ -130,7 +130,7 @@ def test_entry_that_is_not_taken_does_not_hold_up_the_others():
     assert sizes(client) == [3, 1, 1, 1]
 
 
-@pytest.mark.parametrize("refusal", [error("InvalidParameterValue"), {"0": True}])
+@pytest.mark.parametrize("refusal", [error("InvalidParameterValue"), {"0": "InvalidMessageContents"}])
 def test_attributes_that_are_not_taken_are_left_behind(refusal):
     client = Client(refusal)
 
@@ -139,8 +139,18 @@ def test_attributes_that_are_not_taken_are_left_behind(refusal):
     assert [entry["MessageAttributes"] for (entry,) in client.calls][1] == {}
 
 
+@pytest.mark.parametrize(
+    "code", ["RequestThrottled", "ThrottlingException", "KMS.ThrottlingException", "InternalError"]
+)
+def test_entry_that_would_pass_later_keeps_its_attributes_for_then(code):
+    client = Client({"0": code})
+
+    assert send(client, outcomes(1, correlation="7")) == ["id-0"]
+    assert sizes(client) == [1]
+
+
 def test_body_that_is_not_taken_is_reported():
-    client = Client({"0": True}, {"0": True})
+    client = Client({"0": "InvalidMessageContents"}, {"0": "InvalidMessageContents"})
 
     assert send(client, outcomes(1, odd="\x00")) == ["id-0"]
     assert sizes(client) == [1, 1]

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambda_fn.card import Class, Target
 from lambda_fn.events import UnknownEvent
 from lambda_fn.service import Service
+from lambda_fn.settings import read_settings
 from lambda_fn.web.api import Api
 from lambda_fn.web.responses import RefusedError
+from linear_models import ROW, linear_model
 
 EVENTS = Path(__file__).parents[2] / "events"
 SCORING = sorted(
@@ -265,6 +268,22 @@ def test_more_rows_than_can_be_answered_are_refused_unread(client, model):
 
     assert status == 413
     assert answer["error"].startswith("the answer is too large: 1500000 instances can take")
+
+
+def test_rows_whose_answers_are_long_are_refused_unscored(connect, tmp_path, monkeypatch):
+    """Of many classes, or of long names: the answer is much longer than the request."""
+    classes = tuple(Class(letter * 2_000, "") for letter in "abc")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(linear_model("multiclass", target=Target("target", "What is predicted", classes)))
+    service = Service.open(read_settings({"MODEL_PATH": str(path)}))
+    client = connect(Api(service))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.model, "score", lambda *_, **__: pytest.fail("they are scored"))
+        problem = refused(client.predict({"instances": [ROW] * 1_000}), 413)
+
+    fitting = int(problem["detail"].removesuffix(" fit").split()[-1])
+    assert client.predict({"instances": [ROW] * fitting})[0] == 200
 
 
 def test_answer_that_is_too_large_after_all_is_refused(client, row, monkeypatch):

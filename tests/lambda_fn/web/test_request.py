@@ -54,6 +54,24 @@ def binary(content, encoding=None):
     return body_of(base64.b64encode(content).decode(), encoding, isBase64Encoded=True)
 
 
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        (f"Root=1-68a5c0de-{'a1' * 12}", f"Root=1-68a5c0de-{'a1' * 12}"),
+        (
+            f"Self=1-68a5c0de-{'0' * 24};Root=1-68a5c0df-{'1' * 24};CalledFrom=app",
+            f"Self=1-68a5c0de-{'0' * 24};Root=1-68a5c0df-{'1' * 24}",
+        ),
+        (f"secret=123-45-6789;Self=1-68a5c0de-{'0' * 24}", f"Self=1-68a5c0de-{'0' * 24}"),
+        (f"Root=1-68a5c0de-{'0' * 25};Root=a client's words", None),
+        ("Root=\ud800", None),
+        (";".join([f"Root=1-68a5c0de-{'0' * 24}"] * 90), ";".join([f"Root=1-68a5c0de-{'0' * 24}"] * 2)),
+    ],
+)
+def test_load_balancers_id_holds_no_text_of_a_client(header, known):
+    assert read_request(load_balancer("/predict", headers={"X-Amzn-Trace-Id": header})).id == known
+
+
 def test_there_are_events_of_every_front():
     assert {path.stem.partition("_")[0] for path in FRONTS} == {"http", "function", "rest", "load", "lattice"}
 
