@@ -23,14 +23,18 @@ from infra.command import Command
 from infra.template import TEMPLATE, read_template
 
 REGION = "us-east-1"
-# A value of each kind that makes another stack; one list for parameters that are given together.
+MESSAGE_SOURCES = {
+    "MessageSources": f"arn:aws:sns:{REGION}:123456789012:one,arn:aws:events:{REGION}:123456789012:rule/two"
+}
+# A value of each kind that makes another stack; parameters that are given together, or touch nothing of each other,
+# share a list.
 CHOICES = (
     [{"Architecture": "x86_64"}, {"Architecture": "arm64"}],
     [{}, {"JwtIssuer": "https://issuer.example.com/", "JwtAudience": "scores"}],
     [{}, {"PublicPage": "true"}],
     [{}, {"AllowedOrigins": "https://one.example.com,https://two.example.com"}],
     [{}, {"Tracing": "Active"}],
-    [{}, {"AlarmTopicArn": f"arn:aws:sns:{REGION}:123456789012:alarms"}],
+    [{}, {"AlarmTopicArn": f"arn:aws:sns:{REGION}:123456789012:alarms"} | MESSAGE_SOURCES],
 )
 # Parameters that are values only, wherever they go.
 VALUES = {"BasePath", "LogRetentionDays", "MemorySize"}

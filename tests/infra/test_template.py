@@ -172,6 +172,32 @@ def test_queue_function_may_take_requests_and_send_results_and_nothing_else():
     assert granted("QueueScoreRole") == of_requests | {("sqs:SendMessage", results)}
 
 
+def said_of(queue):
+    """What the queues' own policies say of a queue."""
+    policies = of_type("AWS::SQS::QueuePolicy").values()
+    (policy,) = (policy for policy in policies if {"Ref": queue} in policy["Queues"])  # SQS keeps one for each queue
+    return policy["PolicyDocument"]["Statement"]
+
+
+def test_requests_queue_takes_messages_of_the_topics_and_rules_that_are_named():
+    _, conditional = said_of("RequestsQueue")
+
+    condition, allowed, otherwise = conditional["Fn::If"]
+    assert (condition, otherwise) == ("TakeFromServices", {"Ref": "AWS::NoValue"})
+    assert allowed["Principal"] == {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]}
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Ref": "MessageSources"}}}
+    assert (allowed["Action"], allowed["Resource"]) == ("sqs:SendMessage", {"Fn::GetAtt": ["RequestsQueue", "Arn"]})
+
+
+def test_bucket_forgets_versions_and_markers_too():
+    """Else a versioned bucket keeps the names of what expired, and can't be deleted."""
+    rules = RESOURCES["BatchBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    markers, objects = sorted(rules, key=lambda rule: "ExpirationInDays" in rule)
+
+    assert markers["ExpiredObjectDeleteMarker"] is True and "NoncurrentVersionExpiration" not in markers
+    assert objects["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
 def test_scoring_needs_no_permission():
     assert {FUNCTIONS[name]["Role"]["Fn::GetAtt"][0] for name in ("ScoreFunction", "BatchScoreFunction")} == {
         "ScoreRole"
@@ -342,7 +368,7 @@ def test_bucket_is_closed_encrypted_and_forgets():
 
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert all(rule["ExpirationInDays"] for rule in bucket["LifecycleConfiguration"]["Rules"])
+    assert any(rule.get("ExpirationInDays") for rule in bucket["LifecycleConfiguration"]["Rules"])
 
 
 def test_sizes_and_processor_are_parameters():
@@ -353,7 +379,7 @@ def test_sizes_and_processor_are_parameters():
 def test_queues_and_bucket_take_unencrypted_connections_from_nobody():
     denied = [statement for statement in statements() if statement["Effect"] == "Deny"]
 
-    assert len(denied) == 2
+    assert len(denied) == 3
     for statement in denied:
         assert statement["Principal"] == "*"
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
