@@ -11,7 +11,7 @@ import msgspec
 
 from lambda_fn.events import UnknownEvent, is_ping
 from lambda_fn.faults import BatchError
-from lambda_fn.observability import log_failure
+from lambda_fn.observability import batch_failure
 from lambda_fn.predictions import longest_prediction
 from lambda_fn.service import Service
 from lambda_fn.table import Row, names_fault, read_rows, without_mark
@@ -81,10 +81,8 @@ class Bulk:
             return self._score(list(read_rows(items)))
         except BatchError:
             raise
-        except Exception as error:
-            # The outer edge. Lambda logs what a handler raises, and the text of an error may quote values.
-            log_failure("the batch failed", error)
-            raise BatchError(f"{type(error).__name__}: the log says where") from None
+        except Exception as error:  # the outer edge
+            raise batch_failure(error) from None
 
     def _score(self, rows: list[Row]) -> list[dict[str, Any]]:
         started = perf_counter()

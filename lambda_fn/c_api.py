@@ -87,7 +87,7 @@ def start() -> Started:
     Raises
     ------
     RuntimeFailure
-        Where there is no library, or one from before `API_VERSION`.
+        Where there is no library, one that can't be loaded, or one from before `API_VERSION`.
     """
     table = _base().GetApi(API_VERSION)
     if table is None:
@@ -134,7 +134,11 @@ def library_version() -> str:
 def _base() -> Any:
     # From 1.29 on, making the environment writes telemetry files before it can be told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    library = CDLL(find_library())
+    path = find_library()
+    try:
+        library = CDLL(path)
+    except OSError as error:
+        raise RuntimeFailure(f"{path} can't be loaded: {error}") from error
     library.OrtGetApiBase.restype = POINTER(_ApiBase)
     return library.OrtGetApiBase().contents
 

@@ -22,7 +22,7 @@ Value = str | int | float | bool | None
 _LISTED = 20
 _EXACT_INTEGERS = 2**53  # of a double; larger ones would show digits that mean nothing
 # Possessive: a cell of many digits that is no number is seen through in one pass.
-_NUMBER = r"[-+]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][-+]?[0-9]++)?"
+NUMBER = r"[-+]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][-+]?[0-9]++)?"
 _KINDS = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -35,6 +35,11 @@ class Matrix(NamedTuple):
 
     values: "array[float]"  # no type can be subscribed so before Python 3.12
     rows: int
+
+    def part(self, start: int, rows: int) -> "Matrix":
+        """Give some of the rows, from one on."""
+        width = len(self.values) // self.rows
+        return Matrix(self.values[start * width : (start + rows) * width], rows)
 
 
 class Rule:
@@ -107,7 +112,7 @@ class Rule:
         elif cell := text.strip():
             if self.feature.kind == "boolean" and cell.lower() in ("true", "false"):
                 return float(cell.lower() == "true")
-            if self.feature.kind != "boolean" and re.fullmatch(_NUMBER, cell):
+            if self.feature.kind != "boolean" and re.fullmatch(NUMBER, cell):
                 return self.read(float(cell))
             raise NotAllowedError(f"{self.allowed}, not other text")
         if self.feature.allows_missing:
@@ -244,4 +249,4 @@ def _listed(values: Sequence[str]) -> str:
 
 
 def _plain(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+    return str(int(value)) if value == int(value) and abs(value) < _EXACT_INTEGERS else repr(value)

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from lambda_fn.card import Card, ModelCard
+from lambda_fn.faults import BatchError
 from lambda_fn.model import Scores
 from lambda_fn.settings import Settings, read_trace_id
 
@@ -98,6 +99,12 @@ def log_failure(message: str, error: BaseException) -> None:
     """Log an unforeseen error by its type and place: its text may quote values."""
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
     logger.error(message, extra={"error": type(error).__name__, "traceback": places})
+
+
+def batch_failure(error: Exception) -> BatchError:
+    """Log an unforeseen error of a batch, and give what to raise: Lambda logs the text of that, too."""
+    log_failure("the batch failed", error)
+    return BatchError(f"{type(error).__name__}: the log says where")
 
 
 class Metrics:
@@ -201,8 +208,7 @@ class _StandardOutput(logging.Handler):
 class _Formatter(logging.Formatter):
     """Writes the lines that Powertools' Logger would, in half the time: they are the dearest part of a warm request.
 
-    Tracebacks and arguments are left to Powertools' own formatter. It is imported for them alone, as that takes a tenth
-    of the start.
+    Errors are left to Powertools' own formatter. It is imported for them alone, as that takes a tenth of the start.
     """
 
     _encode = staticmethod(msgspec.json.Encoder(enc_hook=str).encode)
@@ -213,12 +219,14 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Put a record as one line of JSON."""
-        if record.exc_info or record.args or not isinstance(record.msg, str):
+        if record.levelno >= logging.ERROR:
             from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-            return LambdaPowertoolsFormatter(**self.keys).format(record)
+            keys = {name: value for name, value in self.keys.items() if value is not None}
+            return LambdaPowertoolsFormatter(**keys).format(record)
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        return self.line(record.levelname, f"{record.funcName}:{record.lineno}", record.msg, record.created, extra)
+        location = f"{record.funcName}:{record.lineno}"
+        return self.line(record.levelname, location, record.getMessage(), record.created, extra)
 
     def line(self, level: str, location: str, message: str, seconds: float, extra: Mapping[str, object]) -> str:
         """Put what a record says as one line of JSON."""

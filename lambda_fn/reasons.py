@@ -75,10 +75,10 @@ class Reasons:
         """
         assert scores.contributions and scores.foremost
         contributions, foremost = scores.contributions.data.tolist(), scores.foremost.data.tolist()
-        n_families, width = len(self._card.families), len(self._rules)
+        n_families = len(self._card.families)
         return [
             self._of_row(
-                X.values[row * width : (row + 1) * width],
+                X.part(row, 1).values,
                 contributions[row * n_families : (row + 1) * n_families],
                 foremost[row * n_families : (row + 1) * n_families],
             )
@@ -96,7 +96,7 @@ class Reasons:
                 value=self._rules[column].show(values[column]),
                 contribution=contributions[family],
                 # Also where another feature of the family moved more: it has its part in the contribution.
-                protected=any(_differ(values[place], reference) for place, reference in self._protected[family]),
+                protected=any(differ(values[place], reference) for place, reference in self._protected[family]),
             )
             for family in order
             # What summation can add is no reason.
@@ -105,5 +105,6 @@ class Reasons:
         ]
 
 
-def _differ(value: float, reference: float) -> bool:
+def differ(value: float, reference: float) -> bool:
+    """Tell whether a value is another than the reference profile's; a missing one is as a missing one."""
     return value != reference and not (isnan(value) and isnan(reference))

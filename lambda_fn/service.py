@@ -11,7 +11,6 @@ A door translates its own events to what these methods take, and what they give 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from operator import ne
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +24,7 @@ from lambda_fn.observability import Log, Metrics, logger
 from lambda_fn.pace import Pace, processor_seconds
 from lambda_fn.payload import Batch, Items, Reader
 from lambda_fn.predictions import Answers, Prediction, Predictions
+from lambda_fn.reasons import differ
 from lambda_fn.settings import Settings
 
 
@@ -192,9 +192,9 @@ class Service:
 
     def _costly(self) -> Matrix:
         """Give the golden row that takes longest to explain: the one that differs most from the reference."""
-        reference, width = missing_as_nan(self.card.reference.profile), len(self.rules)
-        rows = [self._golden.values[at : at + width] for at in range(0, len(self._golden.values), width)]
-        return Matrix(max(rows, key=lambda row: sum(map(ne, row, reference))), 1)
+        reference = missing_as_nan(self.card.reference.profile)
+        rows = [self._golden.part(row, 1) for row in range(self._golden.rows)]
+        return max(rows, key=lambda row: sum(map(differ, row.values, reference)))
 
     def _illegal(self, scores: Scores) -> Iterator[Fault]:
         for row, column in marks(scores.illegal):

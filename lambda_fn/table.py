@@ -5,9 +5,11 @@ object have the names of its header, and text in every cell. A name that is wron
 no fault of rows, and a run must not go through all of them to say so.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from lambda_fn.features import NUMBER
 from lambda_fn.payload import ID
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -46,15 +48,20 @@ def names_fault(row: Mapping[str, Any], names: Collection[str]) -> str | None:
     """
     missing = [name for name in names if name not in row]
     unknown = [name for name in row if name not in names and name != ID]
-    found = [
-        f"{what} {_shown(wrong)}" for what, wrong in (("lacks the", missing), ("has the unknown", unknown)) if wrong
-    ]
-    if not found:
-        return None
+    found = [f"lacks the {_shown(missing)}"] if missing else []
     hint = ""
-    if missing and any(separator in name for name in unknown for separator in _OTHER_SEPARATORS):
-        hint = "; is it separated by something else than commas?"
-    return f"the table {' and '.join(found)}{hint}"
+    if any(map(_is_value, unknown)):  # a client's, which no log may hold
+        found.append("has numbers for names, which are not shown here")
+        hint = "; has it no header?"
+    elif unknown:
+        found.append(f"has the unknown {_shown(unknown)}")
+        if missing and any(separator in name for name in unknown for separator in _OTHER_SEPARATORS):
+            hint = "; is it separated by something else than commas?"
+    return f"the table {' and '.join(found)}{hint}" if found else None
+
+
+def _is_value(name: str) -> bool:
+    return any(re.fullmatch(NUMBER, part.strip()) for part in re.split(f"[{_OTHER_SEPARATORS}]", name))
 
 
 def _unmarked(name: str) -> str:

@@ -8,8 +8,7 @@ message out again, and at last moves it to the dead-letter queue.
 from typing import Any, TypedDict
 
 from lambda_fn.events import is_ping
-from lambda_fn.faults import BatchError
-from lambda_fn.observability import log_failure, logger
+from lambda_fn.observability import batch_failure, logger
 from lambda_fn.service import Service
 from lambda_fn.sqs.messages import Message, is_too_late, read_messages
 from lambda_fn.sqs.requests import Postponed, RequestsQueues
@@ -76,10 +75,8 @@ class Batches:
         messages = read_messages(event)
         try:
             failed = self._answer(messages, context)
-        except Exception as error:
-            # The outer edge. Lambda logs what a handler raises, and the text of an error may quote values.
-            log_failure("the batch failed", error)
-            raise BatchError(f"{type(error).__name__}: the log says where") from None
+        except Exception as error:  # the outer edge
+            raise batch_failure(error) from None
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in dict.fromkeys(failed)]}
 
     def _answer(self, messages: list[Message], context: Any) -> list[str]:

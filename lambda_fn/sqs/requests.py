@@ -67,6 +67,8 @@ class RequestsQueues:
 
     def _change(self, arn: str, entries: list[dict[str, Any]]) -> set[str]:
         """Make a call, and give the reasons of what failed."""
+        if arn.count(":") < 2:
+            return {"no queue is named"}
         try:
             response = self._client.change_message_visibility_batch(QueueUrl=self._url(arn), Entries=entries)
         except (BotoCoreError, ClientError) as error:

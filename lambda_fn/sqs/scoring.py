@@ -20,7 +20,6 @@ import msgspec
 from msgspec import UNSET
 
 from lambda_fn.faults import PayloadError, Problem, WorkError, payload_problem
-from lambda_fn.features import Matrix
 from lambda_fn.model import Model, golden_rows
 from lambda_fn.payload import Batch
 from lambda_fn.predictions import Prediction, Predictions
@@ -73,10 +72,8 @@ class _Job:
         """Give the next rows as a batch of their own."""
         if count == self.rows:
             return self.batch
-        X, start = self.batch.X, len(self.predictions)
-        width = len(X.values) // X.rows
-        rows = Matrix(X.values[start * width : (start + count) * width], count)
-        return self.batch._replace(X=rows, ids=self.batch.ids[start : start + count])
+        start = len(self.predictions)
+        return self.batch._replace(X=self.batch.X.part(start, count), ids=self.batch.ids[start : start + count])
 
 
 class Scorer:
@@ -201,8 +198,7 @@ class Scorer:
 
 def _seconds_of_a_row(model: Model, explain: bool) -> float:
     """Try a row: a first guess, mostly too high, as what a call costs by itself is in it."""
-    golden = golden_rows(model.card)
-    row = Matrix(golden.values[: len(golden.values) // golden.rows], 1)
+    row = golden_rows(model.card).part(0, 1)
     started = perf_counter()
     model.score(row, explain=explain)
     return perf_counter() - started

@@ -25,8 +25,8 @@ from lambda_fn.web.tensors import (
     NULL,
     NUMERIC,
     InferenceError,
+    InferInput,
     InferOutput,
-    Input,
     check,
     quote,
     read_bytes,
@@ -59,7 +59,7 @@ class Inference(NamedTuple):
     rows: int
     outputs: Mapping[str, bool]
     id: str | None
-    inputs: Sequence[Input]
+    inputs: Sequence[InferInput]
     binary: memoryview
 
     @property
@@ -85,15 +85,19 @@ class _Parameters(msgspec.Struct):
     classification: Any = None
 
 
-class _Output(msgspec.Struct, forbid_unknown_fields=True):
+class InferRequestedOutput(msgspec.Struct, forbid_unknown_fields=True):
+    """An output that a request names, and how it is wanted."""
+
     name: str
-    parameters: msgspec.Raw = NULL
+    parameters: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
 
 
-class _Request(msgspec.Struct, forbid_unknown_fields=True):
-    inputs: list[Input]
-    outputs: list[_Output] | None = None
-    parameters: msgspec.Raw = NULL
+class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of an inference request."""
+
+    inputs: list[InferInput]
+    outputs: list[InferRequestedOutput] | None = None
+    parameters: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
     id: str | None = None
     # KServe's client repeats what the path says.
     model_name: str | None = None
@@ -161,7 +165,7 @@ class InferError(msgspec.Struct, frozen=True):
     error: str
 
 
-_request_decoder = msgspec.json.Decoder(_Request)
+_request_decoder = msgspec.json.Decoder(InferRequest)
 _parameters_decoder = msgspec.json.Decoder(_Parameters | None)
 _encoder = msgspec.json.Encoder()
 
@@ -274,7 +278,7 @@ class Protocol:
         """
         return self._rows(_tensors(inference.inputs, inference.binary))
 
-    def _wanted(self, request: _Request) -> dict[str, bool]:
+    def _wanted(self, request: InferRequest) -> dict[str, bool]:
         """Give the outputs to return, and whether each goes as binary data."""
         parameters = _parameters(request.parameters, "the request")
         as_binary = bool(parameters.binary_data_output)
@@ -417,7 +421,7 @@ def _refuse_repeated(header: bytes) -> None:
 
 
 def _tensors(
-    inputs: Sequence[Input], binary: memoryview
+    inputs: Sequence[InferInput], binary: memoryview
 ) -> "dict[str, tuple[list[int], array[float] | list[str | None]]]":
     """Give each input's shape and values by its name."""
     tensors: dict[str, tuple[list[int], array[float] | list[str | None]]] = {}

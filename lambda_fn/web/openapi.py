@@ -14,6 +14,8 @@ from lambda_fn.reasons import Reason
 from lambda_fn.web.open_inference import (
     SERVER_VERSION,
     InferError,
+    InferRequest,
+    InferRequestedOutput,
     InferResponse,
     Live,
     ModelMetadata,
@@ -23,14 +25,14 @@ from lambda_fn.web.open_inference import (
     ServerMetadata,
 )
 from lambda_fn.web.request import MAX_ANSWER_BYTES, MAX_BODY_BYTES
-from lambda_fn.web.tensors import DATATYPES
+from lambda_fn.web.tensors import DATATYPES, InferInput
 
 _Json = dict[str, Any]
 
 _STRING: _Json = {"type": "string"}
 _NUMBER: _Json = {"type": "number"}
 _PARAMETERS: _Json = {
-    "type": "object",
+    "type": ["object", "null"],
     "additionalProperties": {"anyOf": [_STRING, _NUMBER, {"type": "boolean"}]},
     "description": "Parameters that are not known here are passed over",
 }
@@ -291,28 +293,32 @@ def _of_requests(card: ModelCard) -> _Json:
     predict = {"instances": _list(_reference("Instance"), minItems=1)}
     if card.families:
         predict["explain"] = {"type": "boolean", "default": False, "description": "Whether to give reasons, too"}
-    kinds = [_NUMBER, {"type": "boolean"}, _STRING, {"type": "null"}]
-    tensor = {
-        "name": _STRING,
-        "shape": _list({"type": "integer", "minimum": 1}, minItems=1, maxItems=2),
-        "datatype": {"type": "string", "enum": list(DATATYPES)},
-        "data": _list({"anyOf": kinds}),
-        "parameters": _PARAMETERS,
-    }
-    output = {"name": {"type": "string", "enum": list(Protocol(card).outputs)}, "parameters": _PARAMETERS}
-    infer = {
-        "id": _STRING,
-        "inputs": _list(_reference("InferInput"), minItems=1),
-        "outputs": _list(_reference("InferRequestedOutput")),
-        "parameters": _PARAMETERS,
-    }
     return {
         "PredictRequest": _object(predict, ["instances"], additionalProperties=False),
         "Instance": _object(values | own_id, values, additionalProperties=False),
-        "InferRequest": _object(infer, ["inputs"]),
-        "InferInput": _object(tensor, ["name", "shape", "datatype"]),
-        "InferRequestedOutput": _object(output, ["name"]),
-    }
+    } | _of_protocol_requests(card)
+
+
+def _of_protocol_requests(card: ModelCard) -> _Json:
+    """Describe the types that inference requests are read as, and what their members can be."""
+    schemas = _components([InferRequest])
+    tensor = schemas[InferInput.__name__]["properties"]
+    tensor["shape"] = _list({"type": "integer", "minimum": 1}, minItems=1, maxItems=2)
+    tensor["datatype"]["enum"] = list(DATATYPES)
+    tensor["data"] = _list({"anyOf": [_NUMBER, {"type": "boolean"}, _STRING, {"type": "null"}]})
+    schemas[InferRequestedOutput.__name__]["properties"]["name"]["enum"] = list(Protocol(card).outputs)
+    schemas[InferRequest.__name__]["properties"]["inputs"]["minItems"] = 1
+    for schema in schemas.values():
+        schema["properties"]["parameters"] = _PARAMETERS
+    return schemas
+
+
+def _components(types: Iterable[type]) -> _Json:
+    """Describe types, and all that they are made of, by their names."""
+    _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS + "{name}")
+    for schema in schemas.values():
+        schema.pop("title", None)  # it repeats the name
+    return schemas
 
 
 def _of_answers(card: ModelCard) -> _Json:
@@ -324,9 +330,7 @@ def _of_answers(card: ModelCard) -> _Json:
     ]
     predictions = msgspec.defstruct(Predictions.__name__, fields, namespace={"__doc__": Predictions.__doc__})
     answers = [Problem, InferResponse, InferError, ServerMetadata, ModelMetadata, Live, Ready, ModelReady, ModelCard]
-    _, schemas = msgspec.json.schema_components([predictions, *answers], ref_template=_SCHEMAS + "{name}")
-    for schema in schemas.values():
-        schema.pop("title", None)  # it repeats the name
+    schemas = _components([predictions, *answers])
     names = [feature.name for feature in card.features]
     own = schemas[prediction.__name__]["properties"]
     own["out_of_range"]["items"] |= {"enum": names}

@@ -47,14 +47,15 @@ class InferenceError(ValueError):
     """A request can't be answered; the message says why."""
 
 
-class Input(msgspec.Struct, forbid_unknown_fields=True):
-    """A tensor as a request gives it; members that may be null stay JSON until it is known what they must be."""
+class InferInput(msgspec.Struct, forbid_unknown_fields=True):
+    """A tensor as a request gives it."""
 
     name: str
     shape: list[int]
     datatype: str
-    parameters: msgspec.Raw = NULL
-    data: msgspec.Raw = NULL
+    # They may be null, and what else they must be the tensor's other members say.
+    parameters: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
+    data: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
 
 
 class InferOutput(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 _numbers = msgspec.json.Decoder(list[float | None])
 
 
-def check(tensor: Input) -> None:
+def check(tensor: InferInput) -> None:
     """Refuse a tensor of an unknown datatype, or of another shape than [N] or [N, columns]."""
     if tensor.datatype not in DATATYPES:
         raise InferenceError(
@@ -90,7 +91,7 @@ def check(tensor: Input) -> None:
         )
 
 
-def read_json(tensor: Input) -> "array[float] | list[str | None]":
+def read_json(tensor: InferInput) -> "array[float] | list[str | None]":
     """Read a tensor's ``data``, flat or nested: numbers as float64 of the datatype's precision, BYTES as text.
 
     null is a missing value: NaN among numbers.
@@ -110,7 +111,7 @@ def read_json(tensor: Input) -> "array[float] | list[str | None]":
     return values if tensor.datatype == "BYTES" else _rounded(tensor, values)
 
 
-def _values_of_rows(tensor: Input, decoder: msgspec.json.Decoder[Any]) -> list[Any]:
+def _values_of_rows(tensor: InferInput, decoder: msgspec.json.Decoder[Any]) -> list[Any]:
     """Read nested data row by row, as far as they fit the shape: all rows at once could fill the memory with lists."""
     text, place, more = memoryview(tensor.data), 1, b","
     values: list[Any] = []
@@ -125,7 +126,7 @@ def _values_of_rows(tensor: Input, decoder: msgspec.json.Decoder[Any]) -> list[A
     return values if more == b"]" else []
 
 
-def _rounded(tensor: Input, values: list[float | None]) -> "array[float]":
+def _rounded(tensor: InferInput, values: list[float | None]) -> "array[float]":
     """Hold numbers to what their datatype can hold, as the tensor held them that the client wrote as JSON."""
     numbers = array("d", [nan if value is None else value for value in values])
     code = NUMERIC[tensor.datatype]
@@ -147,7 +148,9 @@ def _rounded(tensor: Input, values: list[float | None]) -> "array[float]":
     return numbers
 
 
-def read_bytes(tensor: Input, size: object, binary: memoryview) -> "tuple[array[float] | list[str | None], memoryview]":
+def read_bytes(
+    tensor: InferInput, size: object, binary: memoryview
+) -> "tuple[array[float] | list[str | None], memoryview]":
     """Read a tensor from the bytes after the JSON; gives its values, and the bytes that are left.
 
     Parameters
@@ -172,7 +175,7 @@ def read_bytes(tensor: Input, size: object, binary: memoryview) -> "tuple[array[
     return array("d", chain.from_iterable(struct.iter_unpack("<" + NUMERIC[tensor.datatype], own))), rest
 
 
-def _texts_from_bytes(tensor: Input, binary: memoryview, count: int) -> list[str | None]:
+def _texts_from_bytes(tensor: InferInput, binary: memoryview, count: int) -> list[str | None]:
     texts: list[str | None] = []
     start = 0
     try:

@@ -113,10 +113,9 @@ def test_same_inputs_give_the_same_bytes_whoever_packs_and_wherever(build, model
     assert modes == {0o644, 0o755}
 
 
-# Hands events to a handler in a fresh interpreter of the package, logs a line with arguments, as any code might, and
-# prints which of the package's files were opened.
+# Hands events to a handler in a fresh interpreter of the package, and prints which of the package's files were opened.
 OPENED = """
-import importlib, json, logging, os, re, sys
+import importlib, json, os, re, sys
 from types import SimpleNamespace
 
 root, opened = sys.argv[1] + os.sep, set()
@@ -137,7 +136,6 @@ for event in json.load(sys.stdin):
         module.handler(event, context)
     except Exception as error:
         print(f"{sys.argv[2]}: {error!r}", file=sys.stderr)
-logging.getLogger("lambda_fn").warning("a line with %s", "arguments")
 with open("/proc/self/maps") as maps:
     opened |= {match[0] for match in re.finditer(re.escape(root) + ".*", maps.read())}
 print(json.dumps([sorted(opened), sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)

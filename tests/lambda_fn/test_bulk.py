@@ -143,6 +143,14 @@ WRONG_NAMES = {
         lambda row: {f"v{i}": "1" for i in range(30)},
         rf"and {len(NAMES) - 5} more and has .* and 25 more\Z",
     ),
+    "no header": (
+        lambda row: {"4711.5": "1", " 30 ": "2", "Linz": "3"},
+        r"has numbers for names, which are not shown here; has it no header\?\Z",
+    ),
+    "no header, another separator": (
+        lambda row: {"4711.5;30;Linz": "1"},
+        r"has numbers for names, which are not shown here; has it no header\?\Z",
+    ),
     "a long name": (lambda row: row | {"x" * 90_000: "1"}, r"'x{60}\.\.\.'\Z"),
 }
 
@@ -152,6 +160,7 @@ def test_wrong_names_of_a_table_are_told_from_its_first_row(spoil, told, handler
     answer = handler({"FirstRow": spoil(as_text(instances[0]))}, context)
 
     assert re.search(told, answer["fault"])
+    assert "4711" not in answer["fault"] and "Linz" not in answer["fault"]
 
 
 def test_right_names_have_no_fault(handler, context, instances):

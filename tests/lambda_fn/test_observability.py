@@ -135,15 +135,15 @@ def test_lines_below_the_level_are_not_written(output):
     assert line["message"] == "something"
 
 
-def test_arguments_and_tracebacks_go_powertools_own_way(service, output):
-    logger.info("with %s", "arguments")
-    try:
-        raise ValueError("a reason")
-    except ValueError:
-        logger.exception("failed")
+def test_errors_are_written_by_powertools_itself_and_look_like_other_lines(service, output, context):
+    service.log.start_invocation(None, context)
+    logger.warning("with %s", "arguments", extra={"why": "x"})
+    logger.error("with %s", "arguments", extra={"why": "x"})
 
-    (first, second), _, _ = output()
-    assert first["message"] == "with arguments" and second["exception_name"] == "ValueError"
+    (warning, error), _, _ = output()
+    differing = {name for name in warning | error if warning.get(name) != error.get(name)}
+    assert differing <= {"level", "location", "timestamp"}
+    assert list(warning) == list(error)
 
 
 def test_unforeseen_failure_is_logged_by_type_and_place_alone(service, output):
@@ -158,6 +158,25 @@ def test_unforeseen_failure_is_logged_by_type_and_place_alone(service, output):
     ((line,), _, text) = output()
     assert line["error"] == "ValueError" and line["traceback"][-1].endswith(" fail")
     assert "4711" not in text
+
+
+@pytest.mark.parametrize("library", ["/nowhere/libonnxruntime.so", __file__])
+def test_library_that_cannot_be_loaded_is_told_and_logged_as_such(library, model_path):
+    script = (
+        "from lambda_fn import c_api\n"
+        "from lambda_fn.service import Service\n"
+        "from lambda_fn.settings import read_settings\n"
+        f"c_api.find_library = lambda: {library!r}\n"
+        f"Service.open(read_settings({{'MODEL_PATH': {str(model_path)!r}}}))\n"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    told = f"{model_path} can't be loaded by onnxruntime: {library} can't be loaded: "
+    line = json.loads(ran.stdout)
+    assert (line["level"], line["message"]) == ("CRITICAL", "the model can't be served")
+    assert line["reason"].startswith(told)
+    assert f"lambda_fn.model.ModelError: {told}" in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import jsonschema
@@ -142,6 +143,29 @@ def test_refusals_are_described(any_client, check, any_model, method, path, body
 
     assert response["statusCode"] == status
     check(json.loads(response["body"]), schema)
+
+
+@pytest.mark.parametrize(
+    ("member", "taken"),
+    [
+        ({"timeout": 1}, False),
+        ({"id": None, "outputs": None, "parameters": None}, True),
+        ({"id": 7}, False),
+        ({"model_name": "any", "model_version": None}, True),
+        ({"outputs": [{"name": "out_of_range", "parameters": None}]}, True),
+        ({"outputs": [{"name": "out_of_range", "size": 1}]}, False),
+        ({"inputs": []}, False),
+    ],
+)
+def test_inference_requests_are_described_as_they_are_taken(any_client, check, any_model, described, member, taken):
+    infer = "/v2/models/{model_name}/infer"
+    request = requests_of(described["paths"][infer]["post"])[0] | member
+
+    response = any_client.send("POST", fill(infer, any_model.card), json.dumps(request))
+
+    assert (response["statusCode"] == 200) is taken, response["body"]
+    with nullcontext() if taken else pytest.raises(jsonschema.ValidationError):
+        check(request, "InferRequest")
 
 
 def test_gateways_refusals_limits_and_ways_in_are_described(described):
