@@ -3,10 +3,11 @@
 from itertools import islice
 from typing import Any
 
+from lambda_fn.features import kind_of
+
 # Messages quote what came, and an event could hold names of megabytes.
 _MAX_QUOTED = 60
 _MAX_NAMES = 5
-_KINDS = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", int: "a number", float: "a number"}
 # By a field that no other event has.
 _BY_FIELD = {
     "awslogs": "a CloudWatch Logs event",
@@ -39,7 +40,7 @@ def is_ping(event: Any) -> bool:
 def name_of(event: Any) -> str:
     """Say in words what an event is: whose, where that can be told, else by its kind and the names of its fields."""
     if not isinstance(event, dict):
-        return _KINDS.get(type(event), "an object")
+        return kind_of(event)
     records = event.get("Records", event.get("records"))
     if isinstance(records, list) and records:
         sources = sorted({_source(record) for record in records})
@@ -63,7 +64,7 @@ def name_of(event: Any) -> str:
 def _source(record: Any) -> str:
     """Name the service that a record came from; SNS alone writes EventSource."""
     if not isinstance(record, dict):
-        return _KINDS.get(type(record), "an object")
+        return kind_of(record)
     source = record.get("eventSource", record.get("EventSource"))
     if isinstance(source, str):
         return source if len(source) <= _MAX_QUOTED and source.isprintable() else _quote(source)
@@ -72,6 +73,6 @@ def _source(record: Any) -> str:
 
 def _quote(value: object) -> str:
     if not isinstance(value, str):
-        return _KINDS.get(type(value), "an object")
+        return kind_of(value)
     text = repr(value)
     return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}..."

@@ -25,6 +25,7 @@ from lambda_fn.web.open_inference import (
     ServerMetadata,
 )
 from lambda_fn.web.request import MAX_ANSWER_BYTES, MAX_BODY_BYTES
+from lambda_fn.web.responses import BINARY, JSON, PROBLEM
 from lambda_fn.web.tensors import DATATYPES, InferInput
 
 _Json = dict[str, Any]
@@ -37,7 +38,6 @@ _PARAMETERS: _Json = {
     "description": "Parameters that are not known here are passed over",
 }
 _SCHEMAS = "#/components/schemas/"
-_JSON, _PROBLEM, _BINARY = "application/json", "application/problem+json", "application/octet-stream"
 
 # Whose gateway refuses a request says so itself, in a form of its own.
 _OF_GATEWAY = {
@@ -101,8 +101,8 @@ def document(card: ModelCard) -> _Json:
             "/v2/health/ready": {"get": _protocol("Tell whether it can score", "server_ready", Ready)},
             **_model_paths(card, "/v2/models/{model_name}", "model", [model]),
             **_model_paths(card, "/v2/models/{model_name}/versions/{model_version}", "model_version", [model, version]),
-            "/card.json": {"get": _get("The model's card", "model_card", _JSON, _reference(ModelCard.__name__))},
-            "/openapi.json": {"get": _get("This document", "openapi", _JSON, {"type": "object"})},
+            "/card.json": {"get": _get("The model's card", "model_card", JSON, _reference(ModelCard.__name__))},
+            "/openapi.json": {"get": _get("This document", "openapi", JSON, {"type": "object"})},
             "/": {"get": _get("A page that scores by form", "page", "text/html", _STRING)},
         },
         "components": {
@@ -142,7 +142,7 @@ def _predict(card: ModelCard) -> _Json:
         "description": "One prediction for each instance, in order.",
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": _reference("PredictRequest"), "examples": examples}},
+            "content": {JSON: {"schema": _reference("PredictRequest"), "examples": examples}},
         },
         "responses": {"200": _answer(Predictions)} | _gateway() | _problems(*_OF_PREDICT),
     }
@@ -164,7 +164,7 @@ def _infer(card: ModelCard, operation: str) -> _Json:
     width = len(card.features)
     binary = {"schema": {"type": "string", "format": "binary"}}
     answer = _answer(InferResponse)
-    answer["content"][_BINARY] = binary
+    answer["content"][BINARY] = binary
     answer["headers"] = {"Inference-Header-Content-Length": _size_header("where tensors follow it as raw bytes")}
     return {
         "tags": ["Open Inference Protocol"],
@@ -188,11 +188,11 @@ def _infer(card: ModelCard, operation: str) -> _Json:
         "requestBody": {
             "required": True,
             "content": {
-                _JSON: {
+                JSON: {
                     "schema": _reference("InferRequest"),
                     "examples": {"scored": {"value": {"inputs": _example_inputs(card)}}},
                 },
-                _BINARY: binary,
+                BINARY: binary,
             },
         },
         "responses": {"200": answer} | _gateway() | _errors(*_OF_INFER),
@@ -256,9 +256,9 @@ def _refusals() -> _Json:
         return {f"{name}{status}": _described(meanings[status], media_type, schema) for status in statuses}
 
     return (
-        refusals("Gateway", _OF_GATEWAY, _OF_GATEWAY, _JSON, "GatewayMessage")
-        | refusals("Problem", _OF_PREDICT, _OF_FUNCTION, _PROBLEM, Problem.__name__)
-        | refusals("Error", _OF_INFER, _OF_FUNCTION, _JSON, InferError.__name__)
+        refusals("Gateway", _OF_GATEWAY, _OF_GATEWAY, JSON, "GatewayMessage")
+        | refusals("Problem", _OF_PREDICT, _OF_FUNCTION, PROBLEM, Problem.__name__)
+        | refusals("Error", _OF_INFER, _OF_FUNCTION, JSON, InferError.__name__)
     )
 
 
@@ -267,7 +267,7 @@ def _described(description: str, media_type: str, schema: str) -> _Json:
 
 
 def _answer(schema: type[msgspec.Struct]) -> _Json:
-    return _described("As asked for", _JSON, schema.__name__)
+    return _described("As asked for", JSON, schema.__name__)
 
 
 def _reference(schema: str) -> _Json:
