@@ -587,6 +587,17 @@ def test_logs_hold_nothing_that_a_client_made_up(client, capsys, method, path, l
     assert "4711" not in out
 
 
+@pytest.mark.parametrize(("ages", "scored", "refused"), [([39, 40], 2, 0), ([39, 17], 0, 2)])
+def test_metrics_count_rows_of_tensors_scored_and_refused(client, model, row, output, ages, scored, refused):
+    rows = [[(row | {"age": age})[feature.name] for feature in model.card.features] for age in ages]
+    tensor = {"name": "features", "datatype": "FP64", "shape": [2, len(row)], "data": rows}
+
+    client.post(f"/v2/models/{model.card.name}/infer", {"inputs": [tensor]})
+
+    events = [line for line in output()[1] if "RowsScored" in line]
+    assert [(line["RowsScored"], line["RowsRefused"]) for line in events] == [(scored, refused)]
+
+
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/credit-card-default/infer"])
 def test_unforeseen_failure_is_an_answer_without_internals(client, row, monkeypatch, path):
     def fail(*_, **__):
