@@ -68,6 +68,20 @@ def test_version_with_other_scores_gets_none(run, task):
     assert status == "Failed" and line["fault"].endswith("other than the fitted model's")
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_golden_row_that_no_client_can_send_is_passed_over(run, place):
+    rows = [(1000.0, 3.0, 1.0, 0.0, None, 0.0), (1000.0, 4.0, 1.0, 0.0, None, 0.0)]
+    rows.insert(place, (1000.0, 50.0, 1.0, 0.0, None, 0.0))  # of at most 20 rooms
+    scores = tuple((2000.0 + 100 * (row[1] - 2),) for row in rows)
+    model = linear_model("regression", golden=Golden(tuple(rows), scores, ()))
+
+    def counted(answer):
+        assert [prediction["value"] for prediction in answer["predictions"]] == [2100, 2200]
+        return answer
+
+    assert run(model, model, counted)[0] == "Succeeded"
+
+
 def test_version_with_another_label_gets_none(run):
     def relabelled(answer):
         answer["predictions"][0]["label"] = "yes"

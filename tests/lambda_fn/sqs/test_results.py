@@ -129,7 +129,7 @@ def test_failing_queue_fails_its_call_alone_and_is_not_pestered(passing):
         error("AWS.SimpleQueueService.UnsupportedOperation"),
         ParamValidationError(report="botocore itself does not take it"),
     ],
-    ids=repr,
+    ids=["by a code", "by a code of the older protocol", "by botocore"],
 )
 def test_entry_that_is_not_taken_does_not_hold_up_the_others(invalid):
     client = Client(invalid, {}, invalid, {})
