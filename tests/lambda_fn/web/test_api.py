@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
 from lambda_fn.web.api import Api
 from lambda_fn.web.responses import RefusedError
-from linear_models import ROW, linear_model
+from linear_models import FEATURES, ROW, linear_model
 
 EVENTS = Path(__file__).parents[2] / "events"
 SCORING = sorted(
@@ -234,6 +235,22 @@ def test_so_many_explained_rows_as_are_said_to_fit_do(client, row):
     status, answer = client.predict({"instances": [row] * rows, "explain": True})
 
     assert status == 200
+    assert 50_000 < len(json.dumps(json.dumps(answer, separators=(",", ":")))) <= 100_000
+
+
+def test_so_many_rows_with_long_categories_as_are_said_to_fit_do(connect, tmp_path):
+    categories = ("Graz", "Linz", "x" * 2_000)
+    features = tuple(msgspec.structs.replace(f, categories=categories) if f.name == "city" else f for f in FEATURES)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(linear_model("regression", features))
+    client = connect(Api(Service.open(read_settings({"MODEL_PATH": str(path)}))))
+    with pytest.raises(RefusedError) as error:
+        client.api.routes.limits.check(10_000, client.context, explain=True, max_answer_bytes=100_000)
+    rows = int(error.value.detail.split(": ")[-1].split()[0])
+
+    status, answer = client.predict({"instances": [ROW | {"grade": 1, "city": categories[2]}] * rows, "explain": True})
+
+    assert status == 200 and len(answer["predictions"][0]["reasons"]) == 4
     assert 50_000 < len(json.dumps(json.dumps(answer, separators=(",", ":")))) <= 100_000
 
 
