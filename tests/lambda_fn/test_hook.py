@@ -46,10 +46,11 @@ def run(tmp_path, context, output):
 
 
 @pytest.mark.parametrize("task", CLASSES)
-def test_version_that_scores_golden_rows_right_gets_traffic(run, task):
+def test_version_that_scores_golden_rows_right_gets_traffic(run, task, context):
     status, line = run(linear_model(task), linear_model(task))
 
     assert status == "Succeeded" and line["version_arn"] == "new" and "fault" not in line
+    assert (line["correlation_id"], line["function_request_id"]) == (EVENT["DeploymentId"], context.aws_request_id)
 
 
 @pytest.mark.parametrize("task", CLASSES)

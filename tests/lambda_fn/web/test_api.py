@@ -604,6 +604,15 @@ def test_logs_hold_nothing_that_a_client_made_up(client, capsys, method, path, l
     assert "4711" not in out
 
 
+def test_log_lines_of_requests_and_invocations_name_them(client, api, context, row, output):
+    client.predict({"instances": [row]})
+    api.handle({"instances": [row]}, context)
+
+    (request, invocation), _, _ = output()
+    assert request["function_request_id"] == invocation["function_request_id"] == context.aws_request_id
+    assert (request["correlation_id"], invocation["correlation_id"]) == ("1", context.aws_request_id)
+
+
 @pytest.mark.parametrize(("ages", "scored", "refused"), [([39, 40], 2, 0), ([39, 17], 0, 2)])
 def test_metrics_count_rows_of_tensors_scored_and_refused(client, model, row, output, ages, scored, refused):
     rows = [[(row | {"age": age})[feature.name] for feature in model.card.features] for age in ages]
