@@ -613,15 +613,29 @@ def test_log_lines_of_requests_and_invocations_name_them(client, api, context, r
     assert (request["correlation_id"], invocation["correlation_id"]) == ("1", context.aws_request_id)
 
 
-@pytest.mark.parametrize(("ages", "scored", "refused"), [([39, 40], 2, 0), ([39, 17], 0, 2)])
-def test_metrics_count_rows_of_tensors_scored_and_refused(client, model, row, output, ages, scored, refused):
+def counted(output):
+    """How many rows were scored and refused, by each event."""
+    return [(line["RowsScored"], line["RowsRefused"]) for line in output()[1] if "RowsScored" in line]
+
+
+@pytest.mark.parametrize(("ages", "counts"), [([39, 40], (2, 0)), ([39, 17], (0, 2))])
+def test_metrics_count_rows_of_instances_scored_and_refused(client, api, context, row, output, ages, counts):
+    payload = {"instances": [row | {"age": age} for age in ages]}
+
+    client.predict(payload)
+    api.handle(payload, context)
+
+    assert counted(output) == [counts, counts]
+
+
+@pytest.mark.parametrize(("ages", "counts"), [([39, 40], (2, 0)), ([39, 17], (0, 2))])
+def test_metrics_count_rows_of_tensors_scored_and_refused(client, model, row, output, ages, counts):
     rows = [[(row | {"age": age})[feature.name] for feature in model.card.features] for age in ages]
     tensor = {"name": "features", "datatype": "FP64", "shape": [2, len(row)], "data": rows}
 
     client.post(f"/v2/models/{model.card.name}/infer", {"inputs": [tensor]})
 
-    events = [line for line in output()[1] if "RowsScored" in line]
-    assert [(line["RowsScored"], line["RowsRefused"]) for line in events] == [(scored, refused)]
+    assert counted(output) == [counts]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/credit-card-default/infer"])
