@@ -1,8 +1,7 @@
 """One small real forest for all tests: made-up clients, trained, exported and proved once per session."""
 
-import importlib
 import json
-import sys
+from importlib.util import find_spec, module_from_spec
 from types import SimpleNamespace
 
 import hypothesis
@@ -88,7 +87,7 @@ def service(model):
 
 @pytest.fixture(scope="module")
 def load_handler(model_path):
-    """Import a door of `lambda_fn` as a cold start would: ``load_handler("queue", RESULTS_QUEUE_URL=...)``.
+    """Run a door of `lambda_fn` as a cold start would: ``load_handler("queue", RESULTS_QUEUE_URL=...)``.
 
     Environment variables may be given by name; `model_path` is the model unless ``MODEL_PATH`` is given.
     """
@@ -97,8 +96,11 @@ def load_handler(model_path):
         def load(name, **environment):
             for variable, value in ({"MODEL_PATH": str(model_path)} | environment).items():
                 patch.setenv(variable, value)
-            patch.delitem(sys.modules, f"lambda_fn.{name}", raising=False)
-            return importlib.import_module(f"lambda_fn.{name}")
+            spec = find_spec(f"lambda_fn.{name}")
+            assert spec and spec.loader
+            door = module_from_spec(spec)
+            spec.loader.exec_module(door)
+            return door
 
         yield load
 

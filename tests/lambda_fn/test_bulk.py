@@ -280,6 +280,16 @@ def test_unforeseen_error_quotes_nothing(service, score, instances, monkeypatch,
     assert "47174" not in out
 
 
+def test_log_lines_of_a_batch_name_its_invocation(service, handler, context, instances, monkeypatch, capsys):
+    monkeypatch.setattr(service.model, "score", lambda *_, **__: 1 / 0)
+
+    with pytest.raises(BatchError):
+        handler({"Items": instances[:1]}, context)
+
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["function_request_id"] == context.aws_request_id
+
+
 def test_metrics_count_rows_scored_and_refused(score, instances, capsys):
     score([*instances[:7], {}])
     score([{}])

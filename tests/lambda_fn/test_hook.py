@@ -46,10 +46,11 @@ def run(tmp_path, context, output):
 
 
 @pytest.mark.parametrize("task", CLASSES)
-def test_version_that_scores_golden_rows_right_gets_traffic(run, task):
+def test_version_that_scores_golden_rows_right_gets_traffic(run, task, context):
     status, line = run(linear_model(task), linear_model(task))
 
     assert status == "Succeeded" and line["version_arn"] == "new" and "fault" not in line
+    assert (line["correlation_id"], line["function_request_id"]) == (EVENT["DeploymentId"], context.aws_request_id)
 
 
 @pytest.mark.parametrize("task", CLASSES)
@@ -66,6 +67,20 @@ def test_version_with_other_scores_gets_none(run, task):
     status, line = run(linear_model(task), linear_model(task), moved)
 
     assert status == "Failed" and line["fault"].endswith("other than the fitted model's")
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_golden_row_that_no_client_can_send_is_passed_over(run, place):
+    rows = [(1000.0, 3.0, 1.0, 0.0, None, 0.0), (1000.0, 4.0, 1.0, 0.0, None, 0.0)]
+    rows.insert(place, (1000.0, 50.0, 1.0, 0.0, None, 0.0))  # of at most 20 rooms
+    scores = tuple((2000.0 + 100 * (row[1] - 2),) for row in rows)
+    model = linear_model("regression", golden=Golden(tuple(rows), scores, ()))
+
+    def counted(answer):
+        assert [prediction["value"] for prediction in answer["predictions"]] == [2100, 2200]
+        return answer
+
+    assert run(model, model, counted)[0] == "Succeeded"
 
 
 def test_version_with_another_label_gets_none(run):

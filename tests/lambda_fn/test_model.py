@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from lambda_fn.card import METADATA_KEY, decode_model_card, encode, with_checksum
+from lambda_fn.card import METADATA_KEY, Decision, decode_model_card, encode, with_checksum
 from lambda_fn.features import Matrix
-from lambda_fn.model import Model, ModelError, Scores, WrongRuntimeError, golden_rows, marks, tolerance
+from lambda_fn.model import Model, ModelError, Scores, WrongRuntimeError, agrees, golden_rows, marks, tolerance
 from lambda_fn.runtime import Session, Tensor
 from linear_models import BASE, CLASSES, WEIGHTS, linear_model
 
@@ -121,9 +121,44 @@ def test_runtime_that_gets_golden_rows_wrong_is_refused(task, tmp_path):
         Model(path)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass"])
-def test_runtime_that_gets_a_golden_label_wrong_is_refused(task, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "row", "off", "more_off"),
+    [
+        ("binary", 0, lambda score: score + 8e-7, lambda score: score + 1.2e-6),
+        ("regression", 2, lambda score: score * (1 + 8e-7), lambda score: score * (1 + 1.2e-6)),
+    ],
+)
+def test_probability_may_be_off_by_a_millionth_and_a_value_by_one_of_its_size(task, row, off, more_off, tmp_path):
     (tmp_path / "right.onnx").write_bytes(linear_model(task))
+
+    def moved(change):
+        def other_scores(card):
+            scores = [(change(score[0]),) if place == row else score for place, score in enumerate(card.golden.scores)]
+            return msgspec.structs.replace(card, golden=msgspec.structs.replace(card.golden, scores=tuple(scores)))
+
+        return rewritten(tmp_path / "right.onnx", tmp_path / "model.onnx", other_scores)
+
+    Model(moved(off))
+    with pytest.raises(WrongRuntimeError, match=f"golden row {row}"):
+        Model(moved(more_off))
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_another_number_of_scores_is_not_the_fitted_models(more, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(linear_model("multiclass"))
+    card = Model(tmp_path / "model.onnx").card
+    scores, label = card.golden.scores[0], card.golden.labels[0]
+
+    assert agrees(card, 0, scores, label)
+    assert not agrees(card, 0, (*scores, 0.0)[: len(scores) + more], label)
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [("binary", {}), ("binary", {"decision": Decision("predict", None, "its own")}), ("multiclass", {})],
+)
+def test_runtime_that_gets_a_golden_label_wrong_is_refused(task, changes, tmp_path):
+    (tmp_path / "right.onnx").write_bytes(linear_model(task, **changes))
 
     def other_label(card):
         labels = (*card.golden.labels[:-1], 1 - min(card.golden.labels[-1], 1))

@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 import time
+from array import array
+from datetime import datetime
 
 import jsonschema
 import msgspec
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lambda_fn.card import Histogram
+from lambda_fn.card import Class, Histogram
 from lambda_fn.faults import PayloadError
+from lambda_fn.model import Scores
 from lambda_fn.observability import LEAST_ROWS, Log, Metrics, log_failure, logger
+from lambda_fn.runtime import Tensor
 from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
 from linear_models import ROW as LINEAR_ROW
@@ -100,6 +104,17 @@ def test_log_line_identifies_invocation_and_service(service, context, output):
     assert (first["cold_start"], second["cold_start"]) == (True, False)
 
 
+def test_log_line_has_what_x_ray_calls_the_invocation(service, output, monkeypatch):
+    for header in ("Root=1-68a5c0de-1a2b3c4d5e6f708192a3b4c5;Parent=3c4d;Sampled=0", ""):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
+        logger.info("traced")
+        service.log.answered("POST /predict", 200, 0.0)
+
+    (*traced, line, answered), _, _ = output()
+    assert [line["xray_trace_id"] for line in traced] == ["1-68a5c0de-1a2b3c4d5e6f708192a3b4c5"] * 2
+    assert "xray_trace_id" not in line.keys() | answered.keys()
+
+
 def test_an_answers_line_is_as_any_other(service, context, output):
     service.log.start_invocation("first", context)
     service.log.answered("POST /predict", 200, time.perf_counter())
@@ -107,7 +122,9 @@ def test_an_answers_line_is_as_any_other(service, context, output):
 
     (answered, other), _, _ = output()
     assert list(answered) == list(other)
-    assert answered["timestamp"][:15] == other["timestamp"][:15] and answered["milliseconds"] >= 0
+    form = "%Y-%m-%d %H:%M:%S,%f%z"
+    assert datetime.strptime(answered["timestamp"], form) <= datetime.strptime(other["timestamp"], form)
+    assert answered["milliseconds"] >= 0
     varying = {"location": "", "timestamp": "", "milliseconds": 0, "cold_start": None}
     assert answered | varying == other | varying
 
@@ -268,15 +285,34 @@ def test_a_regression_without_a_histogram_has_no_counts(tmp_path, output):
     assert len(output()[1]) == 1
 
 
-def test_metrics_name_at_most_a_hundred(card, model, output):
-    card = msgspec.structs.replace(
-        model.card,
-        task="multiclass",
-        target=msgspec.structs.replace(card.target, classes=tuple(card.target.classes) * 60),
-    )
-    metrics = Metrics(card, read_settings({}))
+def scores(labels, probabilities=None):
+    """Make the scores of rows, with nothing marked."""
+    marked = Tensor(memoryview(bytes(len(labels))), (len(labels), 1), "bool")
+    label = Tensor(memoryview(array("q", labels)), (len(labels),), "int64")
+    probability = Tensor(memoryview(array("d", probabilities)), (len(labels),), "float64") if probabilities else None
+    return Scores(marked, marked, probability, label=label)
 
-    assert len(metrics._counts.names) == 100
+
+def test_metrics_name_at_most_a_hundred(model, output):
+    classes = tuple(Class(f"class {place}", "") for place in range(120))
+    target = msgspec.structs.replace(model.card.target, classes=classes)
+    card = msgspec.structs.replace(model.card, task="multiclass", target=target)
+
+    Metrics(card, read_settings({})).scored(scores([0, 99, 100, 119] * LEAST_ROWS), 0.1)
+
+    _, (_, counts), _ = output()
+    check_emf(counts)
+    assert names(counts) == [f"PredictedClass{place}" for place in range(100)]
+    assert (counts["PredictedClass0"], counts["PredictedClass1"], counts["PredictedClass99"]) == (20, 0, 20)
+
+
+def test_a_probability_at_an_edge_counts_in_the_band_that_starts_there(model, output):
+    tenths = [tenth / 10 for tenth in range(11)]
+
+    Metrics(model.card, read_settings({})).scored(scores([0] * 22, tenths * 2), 0.1)
+
+    _, (_, counts), _ = output()
+    assert [counts[f"ProbabilityFrom0.{tenth}"] for tenth in range(10)] == [2] * 9 + [4]
 
 
 def test_undelivered_outcomes_are_counted_for_an_alarm_that_knows_no_version(service, output):

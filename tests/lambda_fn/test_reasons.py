@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from export.exporter import export
+from lambda_fn.card import Family
 from lambda_fn.features import Matrix
-from lambda_fn.model import Model, tolerance
+from lambda_fn.model import Model, Scores, tolerance
 from lambda_fn.reasons import MAX_REASONS, Reason, Reasons
+from lambda_fn.runtime import Tensor
 from linear_models import FEATURES, linear_model
 from made_up import card_for
 from train.model.pipeline import build_pipeline
@@ -133,6 +135,24 @@ def test_missing_value_of_a_protected_feature_moved_unless_the_references_is_mis
         [("rooms", False)],
         [("job", True), ("rooms", False)],
     ]
+
+
+@pytest.mark.parametrize(("job", "protected"), [(np.nan, False), (1.0, True)])
+def test_protected_feature_that_is_missing_as_the_references_is_moved_nothing(job, protected, linear):
+    features = tuple(msgspec.structs.replace(f, family="all", protected=f.name == "job") for f in FEATURES)
+    card = msgspec.structs.replace(linear("binary").card, features=features, families=(Family("all", "All", "all"),))
+    rooms = [f.name for f in FEATURES].index("rooms")
+    marked = Tensor(memoryview(bytes(6)), (1, 6), "bool")
+    scores = Scores(
+        marked,
+        marked,
+        contributions=Tensor(memoryview(array("d", [0.1])), (1, 1), "float64"),
+        foremost=Tensor(memoryview(array("q", [rooms])), (1, 1), "int64"),
+    )
+
+    ((reason,),) = Reasons(card).find(Matrix(array("d", [1000, 3, 1, 0, job, 0]), 1), scores)
+
+    assert (reason.feature, reason.protected) == ("rooms", protected)
 
 
 def test_model_without_protected_features_gives_no_protected_reason(clients, tmp_path):

@@ -4,9 +4,12 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from ctypes import CFUNCTYPE, addressof, c_void_p, cast
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -138,6 +141,21 @@ def test_every_run_sees_its_own_rows(session, n_rows):
         values = np.arange(3.0 * n_rows) + start
         (score,) = session.run(["score"], ask(values))
         assert score.data.tolist() == values.reshape(-1, 3).sum(axis=1).tolist()
+
+
+def test_more_dimensions_than_eight_are_refused():
+    with pytest.raises(RuntimeFailure, match="a tensor has 9 dimensions; at most 8 are supported"):
+        Session(identity("float64", [1] * 9))
+
+
+def test_results_of_more_dimensions_than_eight_are_refused():
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    inputs = {"x": ("float64", [1]), "shape": ("int64", ["K"])}
+    session = Session(model_of(nodes, inputs, {"y": ("float64", None)}))
+
+    with pytest.raises(RuntimeFailure, match="a tensor has 9 dimensions; at most 8 are supported"):
+        ones = Tensor(array.array("q", [1] * 9), (9,), "int64")
+        session.run(["y"], {"x": Tensor(bytes(8), (1,), "float64"), "shape": ones})
 
 
 def test_what_the_model_declares_is_told(session):
@@ -272,6 +290,122 @@ def test_threads_share_a_session_and_may_close_it(rows):
     assert set(outcomes) == {"right", "the session is closed"}
 
 
+def test_threads_with_rows_of_one_shape_see_their_own_results(rows):
+    session = Session(rows)
+
+    def work(seed):
+        (score,) = session.run(["score"], ask([float(seed)] * 6_000))
+        return set(score.data.tolist())
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(work, range(1_500)))
+
+    assert results == [{3.0 * seed} for seed in range(1_500)]
+
+
+# What onnxruntime makes for its caller to release, by the function that makes it and the kind that is released.
+MADE = {
+    "CreateSessionOptions": "SessionOptions",
+    "CreateSessionFromArray": "Session",
+    "CreateTensorWithDataAsOrtValue": "Value",
+    "SessionGetInputTypeInfo": "TypeInfo",
+    "SessionGetOutputTypeInfo": "TypeInfo",
+    "GetTensorTypeAndShape": "TensorTypeAndShapeInfo",
+    "SessionGetModelMetadata": "ModelMetadata",
+    "SessionGetInputName": "a text",
+    "SessionGetOutputName": "a text",
+    "ModelMetadataLookupCustomMetadataMap": "a text",
+}
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    """How many of each kind onnxruntime has made and were not released since; zero where all were."""
+    gc.collect()  # nothing of another test is released in this one
+    count, api = Counter(), c_api.start().api
+
+    def counted(name, call):
+        def counting(*arguments):
+            results = arguments[-1] if name == "Run" else ()
+            before = sum(map(bool, results))
+            try:
+                call(*arguments)
+            except RuntimeFailure:
+                count["Status"] += 1
+                raise
+            finally:
+                count["Value"] += sum(map(bool, results)) - before
+            if name in MADE:
+                count[MADE[name]] += bool(arguments[-1]._obj)
+
+        return counting
+
+    def released(kind, release):
+        def releasing(*arguments):
+            release(*arguments)
+            count[kind] -= bool(arguments[-1])
+
+        return releasing
+
+    for name, call in list(vars(api).items()):
+        is_release = name.startswith("Release") or name == "AllocatorFree"
+        kind = "a text" if name == "AllocatorFree" else name.removeprefix("Release")
+        monkeypatch.setattr(api, name, released(kind, call) if is_release else counted(name, call))
+    return count
+
+
+def test_everything_that_the_library_makes_is_released(alive, rows):
+    wrong = ask([1, 2, 3]) | {"features": Tensor(bytes(16), (1, 2), "float64")}
+    session = Session(rows)
+    for key in ("model_card", "absent"):
+        session.metadata(key)
+    for given_ in (ask([1, 2, 3]), ask([1, 2, 3]), ask([1, 2, 3, 4, 5, 6])):
+        session.run(["score", "gaps"], given_)
+    with pytest.raises(RuntimeFailure):
+        session.run(["score"], wrong)
+    with pytest.raises(RuntimeFailure):
+        Session(b"garbage")
+    closed = Session(rows)
+    closed.close()
+    del session, closed
+    gc.collect()
+
+    kinds = {name.removeprefix("Release") for name in vars(c_api.start().api) if name.startswith("Release")}
+    assert dict(alive) == dict.fromkeys(kinds | {"a text"}, 0)
+
+
+def test_a_failure_on_kept_results_releases_them(alive):
+    model = model_of([helper.make_node("NonZero", ["x"], ["y"])], {"x": ("int64", [4])}, {"y": ("int64", [1, None])})
+    session = Session(model)
+    for values in ([1, 1, 0, 0], [0, 1, 1, 1]):
+        session.run(["y"], {"x": Tensor(array.array("q", values), (4,), "int64")})
+
+    session.close()
+    gc.collect()
+
+    assert +alive == {}
+
+
+def test_values_are_kept_for_few_shapes_and_until_the_session_is_closed(alive, rows):
+    session = Session(rows)
+
+    for n_rows in range(1, 200):
+        session.run(["score"], ask([1.0] * 3 * n_rows))
+        assert 0 < alive["Value"] <= 16 * 3  # of two inputs and an output
+    session.close()
+
+    assert alive["Value"] == 0
+
+
+def test_values_of_many_rows_are_not_kept(alive, rows):
+    session = Session(rows)
+
+    for _ in range(3):
+        session.run(["score"], ask([1.0] * 600_000))
+
+    assert alive["Value"] == 0
+
+
 def resident():
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
@@ -379,3 +513,46 @@ def test_a_missing_library_is_told_with_all_places(tmp_path, monkeypatch):
     assert str(failure.value) == (
         f"there is no libonnxruntime in {tmp_path}/function/onnxruntime/capi or {tmp_path}/onnxruntime/capi"
     )
+
+
+@pytest.fixture
+def library_of(monkeypatch):
+    """Put a library in the place of the installed one: it knows C APIs up to a version, and counts one function."""
+
+    def library_of(api_version, version, place=None):
+        real, calls = c_api._base(), []
+        table = (c_void_p * 200).from_address(real.GetApi(api_version))
+        table = (c_void_p * 200)(*table)
+        if place is not None:
+            counting = CFUNCTYPE(c_void_p, c_void_p)(calls.append)
+            table[place] = cast(counting, c_void_p).value
+            calls_kept.append(counting)
+        calls_kept.append(table)
+        base = SimpleNamespace(
+            GetApi=lambda asked: addressof(table) if asked <= api_version else None,
+            GetVersionString=lambda: version,
+        )
+        monkeypatch.setattr(c_api, "_base", lambda: base)
+        return calls
+
+    calls_kept = []  # for as long as C may look at them
+    return library_of
+
+
+def test_the_first_library_that_runs_every_tree_is_new_enough_and_the_one_before_too_old(library_of):
+    start = c_api.start.__wrapped__  # as in a process that has not started it
+
+    library_of(21, b"1.21.0")
+    assert start().environment
+    library_of(20, b"1.20.1")
+    with pytest.raises(RuntimeFailure, match=r"onnxruntime 1\.20\.1 is too old: its C API has no version 21"):
+        start()
+
+
+def test_the_environments_telemetry_is_switched_off(library_of):
+    disable_telemetry_events = 6  # its place in OrtApi
+
+    switched_off = library_of(21, b"1.21.0", disable_telemetry_events)
+    started = c_api.start.__wrapped__()
+
+    assert switched_off == [started.environment]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from lambda_fn.card import Class, Target
 from lambda_fn.faults import InvalidValuesError, PayloadError, Problem
 from lambda_fn.features import Matrix
 from lambda_fn.model import Model, ModelError
@@ -92,6 +93,15 @@ def test_several_classes_have_probabilities_by_name_and_a_name_as_label(linear):
             "out_of_range": [],
         }
     ]
+
+
+def test_classes_that_are_no_texts_are_named_as_json_writes_them(linear):
+    classes = tuple(Class(value, "") for value in (True, 7, 2.5))
+
+    (prediction,) = answer(linear("multiclass", target=Target("target", "", classes)), ROW)["predictions"]
+
+    assert list(prediction["probabilities"]) == ["true", "7", "2.5"]
+    assert prediction["label"] is True
 
 
 def test_a_regression_has_values_and_no_label(linear):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 import uuid
 from contextlib import contextmanager
@@ -161,12 +162,15 @@ def test_only_the_bad_row_of_a_message_is_named(run, instances):
 
 
 @pytest.mark.parametrize("name", ["\uffff", "\ufffe", "\ud800", "\x00\x1f", "é\U0001f4a5"])
-def test_field_name_that_sqs_would_not_take_is_told_all_the_same(name, run, instances):
+def test_field_name_that_sqs_would_not_take_is_told_all_the_same(name, run, sent, instances):
     response, outcomes = run(record("a", {"instances": [instances[0] | {name: 1}]}))
 
     assert response == {"batchItemFailures": []}
     (fault,) = outcomes["a"].errors
     assert fault["pointer"] == "/instances/0/" + (name if name != "\ud800" else "\\ud800")
+    ((entry,),) = sent
+    # moto takes what SQS does not: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    assert not re.search("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", entry["MessageBody"])
 
 
 def test_batch_goes_through_the_model_once(queue, run, instances, monkeypatch):
@@ -445,6 +449,14 @@ def test_no_value_reaches_the_log(run, instances, capsys):
     assert '"messages":3' in out
     assert "8675309" not in out
     assert "eight-six-seven" not in out
+
+
+def test_log_lines_of_a_batch_name_its_invocation(run, instances, context, capsys):
+    run(record("a", {"instances": instances[:1]}))
+
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    (line,) = [line for line in lines if line.get("message") == "batch"]
+    assert line["function_request_id"] == context.aws_request_id
 
 
 def test_metrics_count_rows_scored_and_refused(run, instances, capsys):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, ParamValidationError
 from moto import mock_aws
 
 from lambda_fn.sqs.results import MAX_BYTES, MAX_CALL_MILLISECONDS, Outcome, ResultsQueue, connect
@@ -122,8 +122,16 @@ def test_failing_queue_fails_its_call_alone_and_is_not_pestered(passing):
     assert sizes(client) == [10, 5]
 
 
-def test_entry_that_is_not_taken_does_not_hold_up_the_others():
-    invalid = error("InvalidParameterValue")
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        error("InvalidParameterValue"),
+        error("AWS.SimpleQueueService.UnsupportedOperation"),
+        ParamValidationError(report="botocore itself does not take it"),
+    ],
+    ids=["by a code", "by a code of the older protocol", "by botocore"],
+)
+def test_entry_that_is_not_taken_does_not_hold_up_the_others(invalid):
     client = Client(invalid, {}, invalid, {})
 
     assert send(client, outcomes(3)) == ["id-1"]

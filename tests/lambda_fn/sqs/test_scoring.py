@@ -166,15 +166,19 @@ def test_nothing_is_done_without_time(slow, message):
     assert (done, len(postponed), service.slices) == ({}, 2, [])
 
 
-def test_message_that_can_never_fit_is_refused_early_with_what_would(slow, message):
+def test_message_that_can_never_fit_is_refused_early_with_what_would(slow, message, output):
     service = slow(explained=0.05, plain=0.0001)
 
-    done, postponed = invoke(service, [message("huge", 900), *(message(str(i), 1, explain=i % 2) for i in range(50))])
+    done, postponed = invoke(
+        service, [message("huge", 900), *(message(str(i), 1, explain=i % 2 == 1) for i in range(50))]
+    )
 
     assert postponed == []
-    assert len(done) == 51
+    assert sum("predictions" in outcome for outcome in done.values()) == 50
     assert done["huge"]["title"] == "Too many rows"
     assert done["huge"]["detail"].startswith("900 rows take longer")
+    _, metrics, _ = output()
+    assert sum(line.get("RowsRefused", 0) for line in metrics) == 900
     # What it says does fit, beside the same neighbours.
     fitting = int(done["huge"]["detail"].split("about ")[1].split()[0])
     assert 0.5 * WHOLE < fitting * 0.05 < WHOLE

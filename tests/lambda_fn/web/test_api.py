@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from lambda_fn.service import Service
 from lambda_fn.settings import read_settings
 from lambda_fn.web.api import Api
 from lambda_fn.web.responses import RefusedError
-from linear_models import ROW, linear_model
+from linear_models import FEATURES, ROW, linear_model
 
 EVENTS = Path(__file__).parents[2] / "events"
 SCORING = sorted(
@@ -234,6 +235,22 @@ def test_so_many_explained_rows_as_are_said_to_fit_do(client, row):
     status, answer = client.predict({"instances": [row] * rows, "explain": True})
 
     assert status == 200
+    assert 50_000 < len(json.dumps(json.dumps(answer, separators=(",", ":")))) <= 100_000
+
+
+def test_so_many_rows_with_long_categories_as_are_said_to_fit_do(connect, tmp_path):
+    categories = ("Graz", "K" * 2_000, "Linz")
+    features = tuple(msgspec.structs.replace(f, categories=categories) if f.name == "city" else f for f in FEATURES)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(linear_model("regression", features))
+    client = connect(Api(Service.open(read_settings({"MODEL_PATH": str(path)}))))
+    with pytest.raises(RefusedError) as error:
+        client.api.routes.limits.check(10_000, client.context, explain=True, max_answer_bytes=100_000)
+    rows = int(error.value.detail.split(": ")[-1].split()[0])
+
+    status, answer = client.predict({"instances": [ROW | {"grade": 1, "city": categories[1]}] * rows, "explain": True})
+
+    assert status == 200 and len(answer["predictions"][0]["reasons"]) == 4
     assert 50_000 < len(json.dumps(json.dumps(answer, separators=(",", ":")))) <= 100_000
 
 
@@ -585,6 +602,40 @@ def test_logs_hold_nothing_that_a_client_made_up(client, capsys, method, path, l
     out = capsys.readouterr().out
     assert logged in [json.loads(line).get("message") for line in out.splitlines()]
     assert "4711" not in out
+
+
+def test_log_lines_of_requests_and_invocations_name_them(client, api, context, row, output):
+    client.predict({"instances": [row]})
+    api.handle({"instances": [row]}, context)
+
+    (request, invocation), _, _ = output()
+    assert request["function_request_id"] == invocation["function_request_id"] == context.aws_request_id
+    assert (request["correlation_id"], invocation["correlation_id"]) == ("1", context.aws_request_id)
+
+
+def counted(output):
+    """How many rows were scored and refused, by each event."""
+    return [(line["RowsScored"], line["RowsRefused"]) for line in output()[1] if "RowsScored" in line]
+
+
+@pytest.mark.parametrize(("ages", "counts"), [([39, 40], (2, 0)), ([39, 17], (0, 2))])
+def test_metrics_count_rows_of_instances_scored_and_refused(client, api, context, row, output, ages, counts):
+    payload = {"instances": [row | {"age": age} for age in ages]}
+
+    client.predict(payload)
+    api.handle(payload, context)
+
+    assert counted(output) == [counts, counts]
+
+
+@pytest.mark.parametrize(("ages", "counts"), [([39, 40], (2, 0)), ([39, 17], (0, 2))])
+def test_metrics_count_rows_of_tensors_scored_and_refused(client, model, row, output, ages, counts):
+    rows = [[(row | {"age": age})[feature.name] for feature in model.card.features] for age in ages]
+    tensor = {"name": "features", "datatype": "FP64", "shape": [2, len(row)], "data": rows}
+
+    client.post(f"/v2/models/{model.card.name}/infer", {"inputs": [tensor]})
+
+    assert counted(output) == [counts]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/credit-card-default/infer"])

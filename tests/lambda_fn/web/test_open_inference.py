@@ -290,6 +290,15 @@ def test_one_tensor_given_twice_is_refused(ask, X):
         ask({"inputs": [tensor(X), tensor(X)]})
 
 
+def test_matrix_for_one_feature_is_refused(ask, model, X):
+    names = [feature.name for feature in model.card.features]
+    inputs = [tensor(column, name) for name, column in zip(names, X.T, strict=True)]
+    inputs[3] = tensor(X[:, 3:5], names[3])
+
+    with pytest.raises(InferenceError, match=r"must have the shape \[N\] or \[N, 1\], with the same N"):
+        ask({"inputs": inputs})
+
+
 def test_columns_of_unequal_length_are_refused(ask, model, X):
     names = [feature.name for feature in model.card.features]
     inputs = [tensor(column, name) for name, column in zip(names, X.T, strict=True)]
@@ -474,6 +483,17 @@ def test_matrix_takes_codes_for_categories(infer, any_model):
     assert outputs == infer(columns_of(any_model))
 
 
+@pytest.mark.parametrize("datatype", ["FP16", "FP32"])
+def test_number_of_less_precision_is_scored_as_its_tensor_held_it(infer, any_model, datatype):
+    """A client writes the shortest text that the tensor's own type reads back; float64 reads another number."""
+    written, held = 1500.1, NUMPY[datatype].type(1500.1).item()
+    inputs, exact = columns_of(any_model, [linear_models.ROW] * 2), columns_of(any_model, [linear_models.ROW] * 2)
+    inputs[0] |= {"datatype": datatype, "data": [written, None]}
+    exact[0] |= {"data": [held, None]}
+
+    assert held != written and infer(inputs) == infer(exact)
+
+
 def as_bytes(datatype, values):
     if datatype == "BYTES":
         texts = [text.encode() for text in values]
@@ -505,6 +525,21 @@ def test_texts_and_truth_travel_as_bytes_both_ways(any_client, any_model, infer)
         len(as_bytes(one["datatype"], one["data"])) for one in expected
     ]
     assert body[size:] == b"".join(as_bytes(one["datatype"], one["data"]) for one in expected)
+
+
+@pytest.mark.parametrize("any_model", ["binary", "multiclass"], indirect=True)
+def test_texts_in_bytes_are_no_longer_than_is_foretold(any_client, any_model):
+    protocol, n_rows = Protocol(any_model.card), 200
+    outputs = [{"name": "label", "parameters": {"binary_data": True}}]
+    request = {"inputs": columns_of(any_model, [linear_models.ROW | {"income": 1e6}] * n_rows), "outputs": outputs}
+
+    path = f"/v2/models/{any_model.card.name}/infer"
+    response = any_client.send("POST", path, json.dumps(request))
+
+    size = int(response["headers"]["inference-header-content-length"])
+    as_base64 = (len(base64.b64decode(response["body"])) - size) * 4 / 3
+    foretold = protocol.bytes_per_row(protocol.read(json.dumps(request).encode(), None)) * n_rows
+    assert as_base64 <= foretold <= 2 * as_base64
 
 
 @pytest.mark.parametrize(

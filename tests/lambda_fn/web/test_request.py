@@ -2,6 +2,8 @@ import base64
 import copy
 import gzip
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,21 @@ def test_decompression_stops_at_the_limit(monkeypatch):
     monkeypatch.setattr(requests, "MAX_BODY_BYTES", 4_999)
     with pytest.raises(BodyTooLargeError, match="the request's body is larger than 4999 bytes"):
         binary(bomb, "gzip")
+
+
+def test_little_memory_is_filled_by_a_bomb():
+    packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    bomb = b"".join([packer.compress(bytes(10_000_000)) for _ in range(20)]) + packer.flush()
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLargeError):
+            binary(bomb, "gzip")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 20_000_000
 
 
 def test_large_body_is_refused_before_it_is_decoded(monkeypatch):
