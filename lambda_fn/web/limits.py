@@ -11,7 +11,7 @@ from lambda_fn.faults import WorkError
 from lambda_fn.predictions import LONGEST_NUMBER, Prediction, longest_prediction, shortest_prediction
 from lambda_fn.reasons import MAX_REASONS, Reason
 from lambda_fn.service import Service
-from lambda_fn.web.responses import RefusedError, Response, encode
+from lambda_fn.web.responses import RefusedError, encode, size_in_json
 
 
 class Limits:
@@ -84,7 +84,7 @@ def answer_too_large(rows: int, size: int, limit: int) -> RefusedError:
 
 
 def _size(part: Reason | Prediction) -> int:
-    return Response(encode(part)).size() + 1
+    return size_in_json(encode(part)) + 1
 
 
 def _longest(family: Family, feature: Feature) -> Reason:
@@ -93,7 +93,7 @@ def _longest(family: Family, feature: Feature) -> Reason:
         family=family.name,
         reason=f"{family.reason}: {feature.reason}",
         feature=feature.name,
-        value=max(feature.categories, key=len) if feature.categories else LONGEST_NUMBER,
+        value=max(feature.categories, key=lambda text: size_in_json(encode(text)), default=LONGEST_NUMBER),
         contribution=LONGEST_NUMBER,
         protected=True,
     )

@@ -21,6 +21,7 @@ from lambda_fn.card import ModelCard
 from lambda_fn.features import Matrix, Rule
 from lambda_fn.model import Scores
 from lambda_fn.predictions import Label, class_name
+from lambda_fn.web.responses import size_in_json
 from lambda_fn.web.tensors import (
     NULL,
     NUMERIC,
@@ -345,10 +346,10 @@ class Protocol:
     def _longest(self, output: TensorMetadata, *, as_binary: bool) -> int:
         """How long an element can be: as bytes, or in JSON with its comma."""
         if output.name == "label":
-            longest = max(map(_encoder.encode, self._labels), key=len)
+            labels = list(map(_encoder.encode, self._labels))
             if as_binary and output.datatype == "BYTES":
-                return 4 + len(longest)
-            in_json = len(longest) + longest.count(b'"') + longest.count(b"\\") + 1
+                return 4 + max(map(len, labels))
+            in_json = max(map(size_in_json, labels)) + 1
         else:
             in_json = _LONGEST[output.datatype]
         return struct.calcsize("<" + NUMERIC[output.datatype]) if as_binary else in_json

@@ -23,6 +23,11 @@ _HEADERS = {
 encode = msgspec.json.Encoder().encode
 
 
+def size_in_json(text: bytes) -> int:
+    """Tell how long a text without control characters is inside a JSON string."""
+    return len(text) + text.count(b'"') + text.count(b"\\")
+
+
 class Response(NamedTuple):
     """What a route answers with."""
 
@@ -35,7 +40,7 @@ class Response(NamedTuple):
         """Tell how long the body is as a string in the front's response, which is JSON itself."""
         if self.content_type == BINARY:
             return -(-len(self.body) // 3) * 4
-        return len(self.body) + self.body.count(b'"') + self.body.count(b"\\")
+        return size_in_json(self.body)
 
     def put(self, request: Request) -> dict[str, Any]:
         """Put the response as the request's front takes it."""

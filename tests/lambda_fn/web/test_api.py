@@ -238,8 +238,9 @@ def test_so_many_explained_rows_as_are_said_to_fit_do(client, row):
     assert 50_000 < len(json.dumps(json.dumps(answer, separators=(",", ":")))) <= 100_000
 
 
-def test_so_many_rows_with_long_categories_as_are_said_to_fit_do(connect, tmp_path):
-    categories = ("Graz", "K" * 2_000, "Linz")
+@pytest.mark.parametrize("longest", ["K" * 2_001, "é" * 1_900, '"' * 1_900])
+def test_so_many_rows_with_long_categories_as_are_said_to_fit_do(longest, connect, tmp_path):
+    categories = ("Graz", longest, "x" * 2_000)
     features = tuple(msgspec.structs.replace(f, categories=categories) if f.name == "city" else f for f in FEATURES)
     path = tmp_path / "model.onnx"
     path.write_bytes(linear_model("regression", features))
@@ -251,7 +252,8 @@ def test_so_many_rows_with_long_categories_as_are_said_to_fit_do(connect, tmp_pa
     status, answer = client.predict({"instances": [ROW | {"grade": 1, "city": categories[1]}] * rows, "explain": True})
 
     assert status == 200 and len(answer["predictions"][0]["reasons"]) == 4
-    assert 50_000 < len(json.dumps(json.dumps(answer, separators=(",", ":")))) <= 100_000
+    body = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
+    assert 50_000 < len(json.dumps(body, ensure_ascii=False).encode()) <= 100_000
 
 
 @pytest.mark.parametrize("explain", [True, False])
