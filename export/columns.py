@@ -38,7 +38,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_array
 
-from export.refusal import NotFoldable
+from export.refusal import FUNCTIONS, NotFoldable
 from export.trees.prepared import Absent, Chosen, Codes, Gaps, Whole, Zeros, as_numbers
 
 # Each column by itself, and a larger value never becomes a smaller one.
@@ -284,8 +284,7 @@ def _turns(step: FunctionTransformer, stage: Stage) -> Sequence[float]:
         name = getattr(function, "__qualname__", repr(function))
         where = " -> ".join((*stage.where, f"FunctionTransformer({name})"))
         raise NotFoldable(
-            f"the step {where} is a function that is not known: it may mix columns, or turn anywhere; numpy's own "
-            "(log1p, sqrt, ...) are"
+            f"the step {where} is a function that is not known: it may mix columns, or turn anywhere; {FUNCTIONS}"
         ) from None
 
 
