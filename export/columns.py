@@ -38,7 +38,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_array
 
-from export.refusal import NotFoldable
+from export.refusal import FUNCTIONS, NotFoldable
 from export.trees.prepared import Absent, Chosen, Codes, Gaps, Whole, Zeros, as_numbers
 
 # Each column by itself, and a larger value never becomes a smaller one.
@@ -242,6 +242,26 @@ def origin(step: Any, n_columns: int) -> NDArray[np.int64]:
     return reader.through(step, Stage(lambda frame: frame, np.arange(n_columns), (np.empty(0),) * n_columns)).raw
 
 
+def behind(steps: Sequence[Any], n_columns: int) -> NDArray[np.int64]:
+    """Tell which raw column each column behind fitted steps hangs on; -1 where it may hang on several."""
+    stage = Stage(lambda frame: frame, np.arange(n_columns), (np.empty(0),) * n_columns)
+    reader = _Lenient(lambda stage, values: [np.empty(0)] * len(stage.raw))
+    for step in steps:
+        stage = reader.through(step, stage)
+    return stage.raw
+
+
+class _Lenient(Reader):
+    """Goes through steps that mix columns, too."""
+
+    def through(self, step: Any, stage: Stage, name: str = "") -> Stage:
+        try:
+            return super().through(step, stage, name)
+        except NotFoldable:
+            width = len(step.get_feature_names_out()) if hasattr(step, "get_feature_names_out") else len(stage.raw)
+            return replace(stage, raw=np.full(width, -1), points=(np.empty(0),) * width)
+
+
 def _selected(run: Callable[[Any], Any], places: NDArray[np.int64], frame: Any) -> Any:
     table = run(frame)
     return table.iloc[:, places] if isinstance(table, pd.DataFrame) else table[:, places]
@@ -284,8 +304,7 @@ def _turns(step: FunctionTransformer, stage: Stage) -> Sequence[float]:
         name = getattr(function, "__qualname__", repr(function))
         where = " -> ".join((*stage.where, f"FunctionTransformer({name})"))
         raise NotFoldable(
-            f"the step {where} is a function that is not known: it may mix columns, or turn anywhere; numpy's own "
-            "(log1p, sqrt, ...) are"
+            f"the step {where} is a function that is not known: it may mix columns, or turn anywhere; {FUNCTIONS}"
         ) from None
 
 

@@ -1,11 +1,12 @@
 """Read a CSV table that someone brings, and say what is wrong with it for a model, and what to do."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from export.refusal import NotFoldable
 from export.source import Source
 from export.wording import quoted
 from lambda_fn.card import CardError
@@ -23,8 +24,8 @@ _OUTSIDE = (
 )
 
 
-def read_table(path: Path, types: Mapping[str, type]) -> pd.DataFrame:
-    """Read a CSV table of at least one row; ``types`` are those of columns that pandas can't tell.
+def read_table(path: Path, types: Callable[[list[str]], Mapping[str, type]]) -> pd.DataFrame:
+    """Read a CSV table of at least one row; ``types`` gives, of its columns, those that pandas can't tell.
 
     Raises
     ------
@@ -42,10 +43,10 @@ def read_table(path: Path, types: Mapping[str, type]) -> pd.DataFrame:
                 f"{path} has {found[0]!r} between its columns, where commas are needed: pandas' read_csv(..., "
                 f"sep={found[0]!r}) reads it, and to_csv(..., index=False) writes it with commas"
             )
-        table = pd.read_csv(path, dtype=types)
+        table = pd.read_csv(path, dtype=types(header))
     except UnicodeDecodeError as error:
         raise CardError(f"{path} can't be read as a CSV table: it is not in UTF-8; save it so") from error
-    except CardError:
+    except (CardError, NotFoldable):
         raise
     except ValueError as error:  # pandas' own errors are ValueErrors
         raise CardError(f"{path} can't be read as a CSV table: {error}") from error
@@ -96,14 +97,15 @@ def _letters(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def check_texts(X: pd.DataFrame, source: Source, path: Path) -> None:
-    """Refuse a column of which the model knows no value: scores would be those of unknown texts alone."""
+def check_known(X: pd.DataFrame, source: Source, path: Path) -> None:
+    """Refuse a column of which the model knows no value: scores would be those of unknown ones, or gaps, alone."""
     for place, name in enumerate(X):
-        known, values = source.known_texts(place), X[name].dropna().unique().tolist()
+        known = source.booster_categories.get(place) or source.known_texts(place)
+        values = X.iloc[:, place].dropna().unique().tolist()
         if known and values and not set(known).intersection(values):
             raise CardError(
                 f"{path}: column {name!r} holds {quoted(values, 3)}, none of which the model was fitted with; it knows "
-                f"{quoted(known, 6)}"
+                f"{quoted(pd.Index(known).tolist(), 6)}"
             )
 
 

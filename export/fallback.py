@@ -22,7 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, QuantileTransformer
 from sklearn.svm import SVC, NuSVC
 
 from export.graph import DOUBLE, IR_VERSION, OPSET, Graph
-from export.refusal import NotFoldable
+from export.refusal import FUNCTIONS, NotFoldable
 
 # Of the largest number: what float32 costs in a sum of some terms.
 TOLERANCE = 1e-6
@@ -34,8 +34,7 @@ _REASONS: dict[type, str] = {KNNImputer: _UNSOUND, FunctionTransformer: _UNREAD}
 _INSTEAD: dict[type, str] = {
     KNNImputer: "SimpleImputer can be exported",
     IterativeImputer: "SimpleImputer can be exported",
-    FunctionTransformer: "numpy's own functions (log1p, sqrt, abs, exp, clip, ...) can be exported, and what others "
-    "compute can be given to the model as columns of the table",
+    FunctionTransformer: f"{FUNCTIONS}; what others compute can be given to the model as columns of the table",
     QuantileTransformer: "output_distribution='uniform' can be exported",
     **dict.fromkeys([KNeighborsClassifier, KNeighborsRegressor], "weights='uniform' can be exported"),
     **dict.fromkeys(

@@ -11,7 +11,7 @@ from lambda_fn.card import CardError, Code, Feature, Kind
 
 LARGEST_WHOLE = 2.0**53 - 1  # a larger one may be read as the double of another
 # A list of codes or categories that is longer is no list to choose from.
-_MOST_CATEGORIES = 1_000
+MOST_CATEGORIES = 1_000
 
 
 def tensor(features: Iterable[Feature], X: pd.DataFrame) -> NDArray[np.float64]:
@@ -78,8 +78,10 @@ def feature_of(column: pd.Series, known: Sequence[str]) -> Feature:
 
 def _kind(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
     dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind in "bi":
-        return ("boolean" if dtype.categories.dtype.kind == "b" else "code"), ()
+    if isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype.kind == "b":
+        return "boolean", ()
+    if isinstance(dtype, pd.CategoricalDtype) and _are_whole(dtype.categories):
+        return "code", ()
     if isinstance(dtype, pd.CategoricalDtype) or (
         dtype.kind not in "biufO" and not pd.api.types.is_numeric_dtype(dtype)
     ):
@@ -98,7 +100,14 @@ def _kind(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[
 
 
 def _codes_of(column: pd.Series) -> tuple[Code, ...]:
-    return tuple(Code(value, str(value)) for value in sorted(column.dtype.categories.tolist()))
+    return tuple(Code(value, str(value)) for value in sorted(map(int, column.dtype.categories)))
+
+
+def _are_whole(values: pd.Index) -> bool:
+    """Tell whether all are whole numbers, of whatever type: pandas makes floats of those beside gaps."""
+    if values.dtype.kind != "f":
+        return values.dtype.kind in "iu"
+    return len(values) > 0 and bool((values % 1 == 0).all() and abs(values).max() <= LARGEST_WHOLE)
 
 
 def _category(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
@@ -114,8 +123,8 @@ def _category(column: pd.Series, present: pd.Series, known: Sequence[str]) -> tu
     texts = tuple(str(value) for value in values)
     if len(set(texts)) < len(texts):
         raise CardError(f"column {column.name!r} holds different values that read the same")
-    if len(texts) > _MOST_CATEGORIES:
+    if len(texts) > MOST_CATEGORIES:
         raise CardError(
-            f"column {column.name!r} holds {len(texts):,} different texts; at most {_MOST_CATEGORIES:,} are allowed"
+            f"column {column.name!r} holds {len(texts):,} different texts; at most {MOST_CATEGORIES:,} are allowed"
         )
     return "category", texts or ("",)

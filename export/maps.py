@@ -193,15 +193,34 @@ def _encoded(on: _Map, step: Any, x: str) -> str:
     for column, place in enumerate(on.places.tolist()):
         known = np.array(step.categories_[place], dtype=np.float64)
         value = on.add("Gather", x, np.array([column]), axis=1)
-        found = on.add("Equal", value, known)
-        if np.isnan(known).any():
-            gap = on.add("And", on.add("IsNaN", value), np.isnan(known))
-            found = on.add("Or", found, gap)
-        # The last one is always found, and counts where no other is.
-        padded = on.add("Pad", on.graph.cast(found, INT64, to=on.next()), np.array([0, 0, 0, 1]), np.array(1))
-        at = on.add("ArgMax", padded, axis=1, keepdims=0)
-        parts.append(on.add("Gather", _table(step, place, known), at, axis=0))
+        parts.append(_looked_up(on, value, known, _table(step, place, known)))
     return parts[0] if len(parts) == 1 else on.add("Concat", *parts, axis=1)
+
+
+def _coded(on: _Map, step: Any, x: str) -> str:
+    """Put places in a booster's lists for whole numbers that are categories of its frame; others are gaps."""
+    lists = dict(zip(step.columns, step.categories, strict=False))
+    if not lists.keys() & set(on.places.tolist()):
+        return x
+    parts = []
+    for column, place in enumerate(on.places.tolist()):
+        value = on.add("Gather", x, np.array([column]), axis=1)
+        if place in lists:
+            known = np.array(lists[place], dtype=np.float64)
+            value = _looked_up(on, value, known, np.append(np.arange(float(len(known))), np.nan)[:, None])
+        parts.append(value)
+    return parts[0] if len(parts) == 1 else on.add("Concat", *parts, axis=1)
+
+
+def _looked_up(on: _Map, value: str, known: NDArray[np.float64], table: NDArray[np.float64]) -> str:
+    """Give the row of a table for a value among those known; its last one for all others."""
+    found = on.add("Equal", value, known)
+    if np.isnan(known).any():
+        gap = on.add("And", on.add("IsNaN", value), np.isnan(known))
+        found = on.add("Or", found, gap)
+    # The last one is always found, and counts where no other is.
+    padded = on.add("Pad", on.graph.cast(found, INT64, to=on.next()), np.array([0, 0, 0, 1]), np.array(1))
+    return on.add("Gather", table, on.add("ArgMax", padded, axis=1, keepdims=0), axis=0)
 
 
 def _table(step: Any, place: int, known: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -404,7 +423,7 @@ _WRITERS: tuple[tuple[Any, Callable[[_Map, Any, str], str | None]], ...] = (
     (Gaps, _gaps),
     (Whole, _whole),
     (Zeros, _zeros),
-    (Codes, lambda on, step, x: x),  # of a frame's categories, which numbers are not
+    (Codes, _coded),
     (FunctionTransformer, _function),
     (SelectorMixin, _selected),
 )

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
-from export.columns import origin, positions
+from export.columns import behind, origin, positions
 from export.refusal import NotFoldable
 from export.table import Table
 from export.trees.expression import Model, members
@@ -102,30 +102,59 @@ class Source:
 
     @cached_property
     def categories(self) -> dict[str, list[Any]]:
-        """The values that its encoders know of columns, by name.
+        """The values that its encoders, and boosters, know of columns, by name.
 
         A table may lack some of them; and a CSV file can't say of 06 whether it is a text.
         """
+        names = self.names or [str(place) for place in range(self.n_features)]
         found: dict[str, list[Any]] = {}
-        for name, values in _categories(self.fitted, self.names or [str(place) for place in range(self.n_features)]):
+        of_boosters = ((names[place], values) for place, values in self.booster_categories.items())
+        for name, values in (*_categories(self.fitted, names), *of_boosters):
             found[name] = list(dict.fromkeys([*found.get(name, ()), *values]))  # of each fold's encoder, say
         return found
 
+    def known(self, place: int) -> list[Any]:
+        """List the values that its encoders and boosters know of a column, by the column's place."""
+        return self.categories.get(str(place) if self.names is None else self.names[place], [])
+
     def known_texts(self, place: int) -> list[str]:
-        """List the texts that its encoders know of a column, by the column's place."""
-        name = str(place) if self.names is None else self.names[place]
-        return [value for value in self.categories.get(name, ()) if isinstance(value, str)]
+        """List the texts among them."""
+        return [value for value in self.known(place) if isinstance(value, str)]
 
     @cached_property
-    def category_columns(self) -> list[int]:
-        """Places of the columns that boosters were fitted on as pandas' categories: a CSV file can't say it of 1, 2."""
-        return sorted({place for step in self.codes for place in step.columns})
+    def booster_categories(self) -> dict[int, list[Any]]:
+        """What boosters know of the raw columns that they were fitted on as pandas' categories, by place.
+
+        A CSV file can't say of 1, 2 that they are such.
+        """
+        found: dict[int, list[Any]] = {}
+        # XGBoost's first: it refuses whole numbers of another type than those in its lists.
+        for raw, step in sorted(self._codes, key=lambda pair: not pair[1].refuses_unknown):
+            for column, values in zip(step.columns, step.categories, strict=False):
+                place = int(raw[column]) if column < len(raw) else -1
+                if place >= 0:
+                    found[place] = list(dict.fromkeys([*found.get(place, ()), *values]))
+        return found
+
+    @property
+    def category_lists(self) -> list[Sequence[Any]]:
+        """All lists that boosters know."""
+        return [values for _, step in self._codes for values in step.categories]
 
     @cached_property
-    def codes(self) -> list[Codes]:
-        """What boosters know of the columns that they were fitted on as pandas' categories."""
-        first = [member.steps[0] for member in members(self.model.expression) if member.steps]
-        return [step for step in first if isinstance(step, Codes)]
+    def unplaced(self) -> list[tuple[NDArray[np.int64], Codes]]:
+        """What boosters know of columns that they don't name, with the raw column behind each of theirs."""
+        return [(raw, step) for raw, step in self._codes if step.categories and not step.columns]
+
+    @cached_property
+    def _codes(self) -> list[tuple[NDArray[np.int64], Codes]]:
+        """The lists of boosters, each with the raw column that every column of the booster hangs on."""
+        return [
+            (behind(member.steps[:at], self.n_features), step)
+            for member in members(self.model.expression)
+            for at, step in enumerate(member.steps)
+            if isinstance(step, Codes)
+        ]
 
     def own(self, names: Sequence[str]) -> list[str]:
         """Name its columns as a table does; one that the table lacks has the model's own name for it.

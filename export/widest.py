@@ -1,20 +1,22 @@
 """How far a model takes numbers beyond a sample's, gaps and unknown categories: what a drawn card allows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from export.features import LARGEST_WHOLE, tensor
+from export.features import LARGEST_WHOLE, MOST_CATEGORIES, tensor
 from export.fold import ask
 from export.refusal import NotFoldable
 from export.source import Source
 from export.table import Table
 from export.trees.expression import members, prepared
-from lambda_fn.card import Feature
+from export.wording import listed
+from lambda_fn.card import CardError, Code, Feature
 
 # Limits that are tried from the outside in, so that a card's limits are round: doubles, what trees of float32 hold, ...
 _LADDER = (1e300, 3.4e38, 1e38, 1e36, 1e30, 1e18, 1e15, 1e12, 1e9, 1e6, 1e3, 1.0, 0.0)
@@ -23,6 +25,7 @@ _SHARES = (1e-6, 1e-3, 0.1, 0.5)
 # How many widths of the training range a card's limits leave on each side, where nothing is proved beyond rows.
 _WIDTHS = 10
 _DIGITS = 9
+_NUMBERS = ("integer", "number")
 
 
 def rounded(value: float) -> float:
@@ -32,7 +35,10 @@ def rounded(value: float) -> float:
 
 def widest(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
     """Widen features to what the model takes beside the sample's values, as far as it can be proved there."""
-    return _within_proof(source, _taken(source, features, X), X)
+    table = Table(tuple(map(_open, features)), X if source.names is not None else X.to_numpy())
+    rows = tensor(features, X)
+    around = _Around(source, table, rows[0])
+    return _within_proof(source, _taken(around, _as_codes(around, features, rows)), X)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,14 @@ class _Around:
             return np.concatenate([self.takes(half, alike) for half in np.array_split(rows, 2)])
         return np.asarray(np.isfinite(scores.reshape(len(rows), -1)).all(axis=1))
 
+    def takes_all(self, place: int, values: Sequence[float]) -> bool:
+        """Tell whether the row is taken with any of some values in one place."""
+        if not values:
+            return True
+        rows = np.repeat(self.row[None, :], len(values), axis=0)
+        rows[:, place] = values
+        return bool(self.takes(rows, alike=True).all())
+
     def takes_each(self, values: Mapping[int, float], alike: bool = False) -> dict[int, bool]:
         """Tell for each place whether the row is taken with that one value in it."""
         if not values:
@@ -65,10 +79,51 @@ class _Around:
         return dict(zip(values, self.takes(rows, alike).tolist(), strict=True))
 
 
-def _taken(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tuple[Feature, ...]:
+def _as_codes(around: _Around, features: tuple[Feature, ...], rows: NDArray[np.float64]) -> tuple[Feature, ...]:
+    """List the numbers of columns of which an encoder refuses all but those that it was fitted with."""
+    known = {place: _known(around, place, rows[:, place]) for place, one in enumerate(features) if one.kind in _NUMBERS}
+    between = {place: _between_known(features[place], values) for place, values in known.items()}
+    taken = around.takes_each({place: value for place, value in between.items() if value is not None})
+    found = list(features)
+    for place in [place for place, is_taken in taken.items() if not is_taken]:
+        feature, values = features[place], known[place]
+        if len(values) > MOST_CATEGORIES or any(value % 1 for value in values):
+            raise CardError(
+                f"an encoder refuses all values of the column {feature.name!r} but those that it was fitted with, "
+                f"{listed(values, 6)}, and a file lists whole numbers alone, at most {MOST_CATEGORIES:,}: a "
+                "OneHotEncoder with handle_unknown='ignore' takes others, too, and can be exported"
+            )
+        found[place] = msgspec.structs.replace(
+            feature,
+            kind="code",
+            codes=tuple(Code(int(value), f"{value:.0f}") for value in values),
+            minimum=values[0],
+            maximum=values[-1],
+            training_minimum=values[0],
+            training_maximum=values[-1],
+        )
+    return tuple(found)
+
+
+def _known(around: _Around, place: int, column: NDArray[np.float64]) -> list[float]:
+    """List the numbers of a column that an encoder knows; those of the sample where it knows what others make of them.
+
+    None where there is no encoder.
+    """
+    numbers = [float(one) for one in around.source.known(place) if isinstance(one, (int, float, np.number))]
+    values = sorted(one for one in numbers if np.isfinite(one))
+    return values if around.takes_all(place, values) else np.unique(column[~np.isnan(column)]).tolist()
+
+
+def _between_known(feature: Feature, values: list[float]) -> float | None:
+    """Give a value between those that an encoder knows; none where they are whole numbers without a hole."""
+    inner = [low + 1 if feature.kind == "integer" else low + (high - low) / 2 for low, high in pairwise(values)]
+    own = set(values)
+    return next((value for value in inner if value not in own), None)
+
+
+def _taken(around: _Around, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """Widen features to what the model takes."""
-    table = Table(tuple(map(_open, features)), X if source.names is not None else X.to_numpy())
-    around = _Around(source, table, tensor(features, X)[0])
     gaps = around.takes_each(dict.fromkeys(range(len(features)), np.nan))
     wide = [msgspec.structs.replace(feature, allows_missing=gaps[place]) for place, feature in enumerate(features)]
     texts = [place for place, feature in enumerate(features) if feature.kind == "category"]
@@ -91,7 +146,7 @@ def _taken(source: Source, features: tuple[Feature, ...], X: pd.DataFrame) -> tu
 
 def _reached(around: _Around, features: tuple[Feature, ...], side: str, sign: float) -> dict[int, float]:
     """Find the outermost values beyond the training range that the model takes of each number, on one side."""
-    end = {place: float(getattr(one, side)) for place, one in enumerate(features) if one.kind in ("integer", "number")}
+    end = {place: float(getattr(one, side)) for place, one in enumerate(features) if one.kind in _NUMBERS}
     reached: dict[int, float] = {}
     refused: dict[int, float] = {}
 
@@ -132,7 +187,7 @@ def _within_proof(source: Source, features: tuple[Feature, ...], X: pd.DataFrame
             continue
         ends = [domain.values(np.array([domain.low, domain.high])).tolist() for domain in taken.domains]
         features = tuple(
-            _between(feature, *pair) if feature.kind in ("number", "integer") else feature
+            _between(feature, *pair) if feature.kind in _NUMBERS else feature
             for feature, pair in zip(features, ends, strict=True)
         )
     if any(prepared(expression)) or any(isinstance(taken, NotFoldable) for taken in asked):
@@ -142,7 +197,7 @@ def _within_proof(source: Source, features: tuple[Feature, ...], X: pd.DataFrame
 
 def _near_sample(feature: Feature) -> Feature:
     """Narrow the limits of numbers to some widths of their training range, on both sides."""
-    if feature.kind not in ("number", "integer"):
+    if feature.kind not in _NUMBERS:
         return feature
     low, high = feature.training_minimum, feature.training_maximum
     reach = _WIDTHS * ((high - low) or max(1.0, abs(high)))

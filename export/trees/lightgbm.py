@@ -1,5 +1,7 @@
 """Read LightGBM's models from the text that they write of themselves (its ``Tree::ToString``)."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ _CLASSES = ("binary", "multiclass", "multiclassova")
 # Bits of a split's decision type.
 _IS_SET, _DEFAULT_LEFT, _MISSING_KIND = 1, 2, 12
 _ZERO_IS_MISSING, _NAN_IS_MISSING = 4, 8
+_CATEGORY_COLUMNS = re.compile(r"^\[categorical_feature: ([\d,]+)\]$", re.MULTILINE)
 # LightGBM takes numbers this near to 0 for 0: its kZeroThreshold, a float32.
 _ZERO = float(np.float32(1e-35))
 
@@ -74,6 +77,8 @@ def _parts(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     for part in [head, *(body.partition("\n\n\n")[0] for body in bodies)]:
         lines = (line.partition("=") for line in part.splitlines())
         parts.append({name: value for name, _, value in lines})
+    if found := _CATEGORY_COLUMNS.search(text):  # among the parameters, behind the trees
+        parts[0]["categories"] = found[1]
     return parts[0], parts[1:]
 
 
@@ -127,21 +132,25 @@ def _sets(tree: dict[str, str], threshold: NDArray[np.float64], is_set: NDArray[
     return sets
 
 
-def _of_categories(header: dict[str, str], n_lists: int) -> tuple[int, ...]:
-    """Find the columns of pandas' categories; what is said of a constant column doesn't tell whether it is one."""
-    told = header["feature_infos"].split()
-    listed = [place for place, text in enumerate(told) if not text.startswith("[") and text != "none"]
-    constant = [place for place, text in enumerate(told) if text == "none"]
-    for columns in (listed, sorted([*listed, *constant])):
-        if len(columns) == n_lists:
-            return tuple(columns)
-    return ()
+def _of_categories(header: dict[str, str], lists: Sequence[Sequence[Any]]) -> tuple[int, ...]:
+    """Find the columns of pandas' categories; none where there are ordered ones, which LightGBM takes for numbers."""
+    codes = {  # that occurred; of a constant column none is told
+        place: [int(code) for code in info.split(":")] if info != "none" else [0]
+        for place, info in enumerate(header["feature_infos"].split())
+        if not info.startswith("[")
+    }
+    told = header.get("categories")
+    columns = list(map(int, told.split(","))) if told else [place for place, own in codes.items() if own != [0]]
+    if len(columns) != len(lists):
+        return ()
+    fit = all(max(codes[place]) < len(own) for place, own in zip(columns, lists, strict=True))
+    return tuple(columns) if fit else ()
 
 
 def _steps(header: dict[str, str], trees: list[dict[str, str]], nodes: list[Nodes], booster: Any) -> tuple[Any, ...]:
     """Say what LightGBM does to its input: categories by name to codes, codes to whole numbers, 0 for a gap."""
     lists = booster.pandas_categorical or ()
-    codes = Codes(lists, refuses_unknown=False, columns=_of_categories(header, len(lists)))
+    codes = Codes(lists, refuses_unknown=False, columns=_of_categories(header, lists))
     steps: list[Any] = [codes, Zeros(_ZERO)]
     if by_code := {int(own.column[node]) for own in nodes for node in own.sets}:
         steps.append(Whole(tuple(sorted(by_code))))

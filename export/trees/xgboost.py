@@ -33,6 +33,8 @@ _LINKS = {
     "multi:softprob": Link.SOFTMAX,
     "multi:softmax": Link.SOFTMAX,
 }
+# By the numbers that XGBoost's files have for them. It refuses categories of another type than those of its lists.
+_WHOLE = {9: np.int8, 10: np.uint8, 11: np.int16, 12: np.uint16, 13: np.int32, 14: np.uint32, 16: np.uint64}
 # Before, XGBoost took the places of letters for those of bytes when it cut a list of names.
 _CUTS_BYTES = (3, 4)
 _CLASSIFIERS = ("XGBClassifier", "XGBRFClassifier")
@@ -154,7 +156,7 @@ def _rounded_to(value: np.float32) -> tuple[float, float]:
 def _categories(known: Mapping[str, Any], version: tuple[int, ...]) -> list[Any]:
     """Read a list of categories: whole numbers, or texts as bytes one after the other."""
     if "offsets" not in known:
-        return list(known["values"])
+        return list(map(_WHOLE.get(int(known.get("type", 0)), np.int64), known["values"]))
     text, offsets = bytes(value % 256 for value in known["values"]), known["offsets"]
     try:
         names = [text[start:end].decode() for start, end in pairwise(offsets)]

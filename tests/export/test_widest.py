@@ -6,11 +6,14 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 
 from export.card import draw_card
+from export.exporter import export
 from export.sample import Sample
 from export.source import Source
+from export.witness import Served
+from lambda_fn.card import CardError
 from made_up import card_for
 
 RNG = np.random.default_rng(0)
@@ -50,3 +53,59 @@ def test_limits_are_no_rounder_than_the_training_range_allows():
     (share,) = drawn(make_pipeline(FunctionTransformer(np.log1p), FOREST), share=VISITS / 12 - 0.5)
 
     assert share.minimum == np.nextafter(-1.0, 0.0) < share.training_minimum
+
+
+ENCODERS = pytest.mark.parametrize("encoder", [OneHotEncoder(sparse_output=False), OrdinalEncoder()])
+
+
+@ENCODERS
+@pytest.mark.parametrize("model", [FOREST, LogisticRegression()], ids=["forest", "line"])
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [(VISITS % 3 * 10 + 10, [10, 20, 30]), (VISITS % 3 + 1.0, [1, 2, 3]), (VISITS % 2 * 9 - 5, [-5, 4])],
+    ids=["holes", "floats", "negative"],
+)
+def test_numbers_are_codes_where_an_encoder_refuses_all_others(encoder, model, values, codes):
+    X = pd.DataFrame({"grade": values})
+    fitted = make_pipeline(encoder, model).fit(X, Y)
+    card = draw_card(Source(fitted), Sample(X, Y, card_for(X).data), name="drawn", with_reasons=False)
+
+    model_file, _ = export(fitted, card, X, made_up=100)
+
+    (feature,) = card.features
+    assert feature.kind == "code" and [code.value for code in feature.codes] == codes
+    assert (feature.minimum, feature.maximum) == (codes[0], codes[-1])
+    assert Served(model_file, card).scores(X.to_numpy(float)) == pytest.approx(fitted.predict_proba(X)[:, 1], abs=1e-12)
+
+
+def test_codes_of_an_encoder_may_be_missing_where_it_knows_gaps():
+    values = np.where(VISITS % 4 == 0, np.nan, VISITS % 4 * 10.0)
+
+    (feature,) = drawn(make_pipeline(OneHotEncoder(), FOREST), grade=values)
+
+    assert feature.allows_missing and [code.value for code in feature.codes] == [10, 20, 30]
+
+
+def test_numbers_stay_numbers_where_an_encoder_takes_others_or_there_is_no_hole():
+    ignoring = make_pipeline(OneHotEncoder(handle_unknown="ignore"), FOREST)
+
+    (open_,) = drawn(ignoring, grade=VISITS % 3 * 10)
+    (closed,) = drawn(make_pipeline(OneHotEncoder(), FOREST), grade=VISITS % 3)
+
+    assert open_.kind == closed.kind == "integer"
+    assert open_.maximum > 1e12 and (closed.minimum, closed.maximum) == (0.0, 2.0)
+
+
+@ENCODERS
+@pytest.mark.parametrize("steps", [[], [RobustScaler()]], ids=["alone", "scaled"])
+def test_numbers_are_codes_behind_a_scaler_too(encoder, steps):
+    (feature,) = drawn(make_pipeline(*steps, encoder, FOREST), grade=VISITS % 3 * 10)
+
+    assert [code.value for code in feature.codes] == [0, 10, 20]
+
+
+@ENCODERS
+@pytest.mark.parametrize("steps", [[], [RobustScaler()]], ids=["alone", "scaled"])
+def test_fractions_that_an_encoder_lists_are_refused_by_name(encoder, steps):
+    with pytest.raises(CardError, match=r"the column 'half' .*handle_unknown='ignore' takes others"):
+        drawn(make_pipeline(*steps, encoder, FOREST), half=VISITS % 3 / 2)
