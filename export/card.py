@@ -99,17 +99,28 @@ def _typical(feature: Feature, values: NDArray[np.float64]) -> float | None:
 
 def _histogram(feature: Feature, values: NDArray[np.float64]) -> Histogram:
     present = values[~np.isnan(values)]
-    if feature.kind in ("category", "boolean", "code"):
+    if feature.kind == "category":
         # Texts that are not in the list have a bin of their own, however rare they were.
-        edges = np.arange(-0.5 if feature.allows_unknown else 0.5, feature.training_maximum)
+        edges = np.arange(-0.5 if feature.allows_unknown else 0.5, len(feature.categories) - 1)
+    elif feature.kind == "code":
+        edges = np.array([float(code.value) for code in feature.codes][1:])
+    elif feature.kind == "boolean":
+        edges = np.array([0.5])
     elif len(present):
-        edges = np.unique(_in_short(np.quantile(present, _DECILES)))
+        edges = _between_deciles(present)
     else:
         edges = np.empty(0)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     shares = np.round(counts / len(values), _SHARE_DIGITS)
     missing = round(1 - len(present) / len(values), _SHARE_DIGITS)
     return Histogram(feature.name, tuple(edges.tolist()), tuple(shares.tolist()), missing)
+
+
+def _between_deciles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give deciles; a value that is several at once is alone between two, so that whatever leaves it shows."""
+    deciles, times = np.unique(np.quantile(values, _DECILES), return_counts=True)
+    often = deciles[times > 1]
+    return np.unique(np.concatenate([_in_short(deciles)[times == 1], often, np.nextafter(often, np.inf)]))
 
 
 def _in_short(edges: NDArray[np.float64]) -> NDArray[np.float64]:

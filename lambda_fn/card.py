@@ -428,6 +428,8 @@ def _decode(decoder: msgspec.json.Decoder[_C], text: str | bytes) -> _C:
 def _contradiction(card: Card) -> str | None:
     """Say what the types can't: which parts of a card don't fit together, or None."""
     n_features = len(card.features)
+    if "/" in card.name:
+        return f"its name {card.name!r} has a slash, and stands in paths"
     if not card.features or len({feature.name for feature in card.features}) != n_features:
         return "feature names are missing or repeated"
     for feature in card.features:

@@ -76,10 +76,18 @@ def describe(outcome: dict[str, Any]) -> str:
         faults = outcome.get("errors") or [{"detail": outcome["detail"]}]
         return f"{outcome['title']}: " + " ".join(faults[0].values())
     return "; ".join(
-        f"probability {prediction['probability']:.4f}, label {prediction['label']}"
-        + "".join(f", mostly {reason['family']}" for reason in prediction.get("reasons", [])[:1])
+        _scored(prediction) + "".join(f", mostly {reason['family']}" for reason in prediction.get("reasons", [])[:1])
         for prediction in outcome["predictions"]
     )
+
+
+def _scored(prediction: dict[str, Any]) -> str:
+    if "value" in prediction:
+        return f"value {prediction['value']:.6g}"
+    label = prediction["label"]
+    name = label if isinstance(label, str) else json.dumps(label)
+    probability = prediction["probability"] if "probability" in prediction else prediction["probabilities"][name]
+    return f"probability {probability:.4f}, label {label}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,6 +35,7 @@ from lambda_fn.web.tensors import (
     write_bytes,
 )
 
+_MATRIX = "features"  # the one input, but for models of texts
 SERVER_NAME = "serverless-onnx-inference"
 SERVER_VERSION = "0.1.0"
 
@@ -226,7 +227,7 @@ class Protocol:
         A model with texts among its features is described by one input for each; a matrix is taken, too.
         """
         card = self._card
-        inputs = [TensorMetadata("features", "FP64", [-1, len(self._names)], _columns(self._names))]
+        inputs = [TensorMetadata(_MATRIX, "FP64", [-1, len(self._names)], _columns(self._names))]
         if any(feature.kind == "category" for feature in card.features):
             inputs = [TensorMetadata(feature.name, _DATATYPES[feature.kind], [-1]) for feature in card.features]
         return ModelMetadata(card.name, [card.version], "onnxruntime_onnx", inputs, list(self.outputs.values()))
@@ -305,7 +306,8 @@ class Protocol:
     def _rows(self, tensors: "dict[str, tuple[list[int], array[float] | list[str | None]]]") -> Matrix:
         """Put tensors together as rows in the card's feature order."""
         width = len(self._names)
-        if len(tensors) == 1 and not tensors.keys() & set(self._names):
+        others = set(self._names) - {_MATRIX}
+        if len(tensors) == 1 and tensors.keys() != set(self._names) and not tensors.keys() & others:
             # Clients with a matrix alone name it as they like: MLServer's codec calls it input-1.
             ((name, (shape, values)),) = tensors.items()
             if len(shape) != 2 or shape[1] != width or isinstance(values, list):

@@ -203,8 +203,7 @@ def _example_inputs(card: ModelCard) -> list[_Json]:
     """Put the example row as the model's metadata describe its inputs."""
     row = example_row(card)
     described = Protocol(card).metadata().inputs
-    if [tensor.name for tensor in described] != list(row):
-        (matrix,) = described
+    if (matrix := described[0]).parameters:  # which names its columns
         data = [Rule(feature).read(row[feature.name]) for feature in card.features]
         return [{"name": matrix.name, "shape": [1, len(data)], "datatype": matrix.datatype, "data": data}]
     return [

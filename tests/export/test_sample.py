@@ -286,3 +286,61 @@ def test_model_of_several_targets_is_told_so(tmp_path):
 
     with pytest.raises(CardError, match="the ExtraTreesRegressor predicts 2 numbers for each row"):
         read_sample(tmp_path / "sample.csv", source, "late")
+
+
+def shares_of(tmp_path, X):
+    """Draw the card of a small model; give the histograms, and the columns as the graph takes them."""
+    model = RandomForestClassifier(3, max_depth=3, random_state=0)
+    _, sample, card = read(tmp_path, model, X, drawn().permutation(N) % 2)
+    histograms = {one.name: one for one in card.histograms}
+    rows = {name: tensor((feature,), sample.X[[name]])[:, 0] for name, feature in zip(X, card.features, strict=True)}
+    return histograms, rows
+
+
+def in_bins(histogram, values):
+    bins = np.searchsorted(histogram.edges, values, side="right")
+    return np.bincount(bins, minlength=len(histogram.shares)) / len(values)
+
+
+MOSTLY_ONE_VALUE = {
+    "a rare flag": np.arange(N) % 20 == 0,
+    "mostly zeros": np.where(np.arange(N) % 12 == 0, 90.5, 0.0),
+    "mostly the largest": np.where(np.arange(N) % 12 == 0, 0.25, 1.5),
+    "two heavy values": np.where(np.arange(N) % 2 == 0, -3.0, np.where(np.arange(N) % 12 == 1, 8.0, 4.0)),
+    "constant": np.full(N, 7.25),
+}
+
+
+@pytest.mark.parametrize("values", MOSTLY_ONE_VALUE.values(), ids=MOSTLY_ONE_VALUE)
+def test_value_that_fills_deciles_has_a_bin_of_its_own(values, tmp_path):
+    """Else drift from it to all larger ones would show nothing."""
+    X = pd.DataFrame({"x": values.astype(float), "other": drawn().normal(size=N)})
+
+    histograms, rows = shares_of(tmp_path, X)
+
+    histogram = histograms["x"]
+    np.testing.assert_allclose(in_bins(histogram, rows["x"]), histogram.shares, atol=1e-5)
+    (value, share), *_ = pd.Series(values.astype(float)).value_counts(normalize=True).items()
+    assert np.isclose(max(histogram.shares), share, atol=1e-5)
+    for moved in (value + 1, value - 1):
+        assert abs(in_bins(histogram, np.full(N, moved)) - histogram.shares).max() > 0.4
+
+
+def test_codes_have_a_bin_each_however_large_or_negative(tmp_path):
+    codes = np.array([-1, 0, 20_230_101, 20_240_229])
+    X = pd.DataFrame({"code": pd.Categorical(codes[np.arange(N) % 4]), "x": drawn().normal(size=N)})
+    model = lightgbm.LGBMClassifier(**LIGHT)
+    _, _, card = read(tmp_path, model, X, np.arange(N) % 4 // 2)
+
+    (histogram,) = (one for one in card.histograms if one.name == "code")
+    assert card.features[0].kind == "code"
+    assert histogram.edges == (0.0, 20_230_101.0, 20_240_229.0)
+    np.testing.assert_allclose(histogram.shares, [0.25] * 4)
+
+
+def test_boolean_that_is_always_false_has_a_bin_for_true(tmp_path):
+    X = pd.DataFrame({"flag": np.zeros(N, bool), "x": drawn().normal(size=N)})
+
+    histograms, _ = shares_of(tmp_path, X)
+
+    assert (histograms["flag"].edges, histograms["flag"].shares) == ((0.5,), (1.0, 0.0))

@@ -48,6 +48,7 @@ def change(path, value):
     [
         (["format_version"], 1, "is of format 1, and this version reads format 2: export the model again"),
         (["format_version"], 3, "is of format 3, .* take a newer version of the function"),
+        (["name"], "a/b", "its name 'a/b' has a slash, and stands in paths"),
         (["features"], [], "feature names are missing"),
         (["features", 1, "name"], "age", "feature names are missing or repeated"),
         (["features", 0, "kind"], "text", r"Invalid enum value 'text' - at `\$.features\[0\].kind`"),

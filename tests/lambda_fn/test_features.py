@@ -190,6 +190,17 @@ def test_an_example_is_legal(one, reference):
     Rule(one).read(Rule(one).example(reference))
 
 
+@pytest.mark.parametrize(
+    ("kind", "low", "high"), [("integer", 2010, 2024), ("number", 52.3, 52.7), ("number", -1e-9, 0)]
+)
+@pytest.mark.parametrize("reference", [None, 0.0, 1e9])
+def test_an_example_lies_in_the_training_range(kind, low, high, reference):
+    limits = {"minimum": -1e12, "maximum": 1e12, "training_minimum": low, "training_maximum": high}
+    one = Rule(msgspec.structs.replace(INTEGER, kind=kind, **limits))
+
+    assert low <= one.example(reference) <= high
+
+
 def test_the_example_row_is_not_the_reference_profile(card):
     row, profile = example_row(card), dict(zip([f.name for f in card.features], card.reference.profile, strict=True))
 

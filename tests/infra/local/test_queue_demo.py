@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from infra.local.queue_demo import demo_messages, main
+from infra.local.queue_demo import demo_messages, describe, main
 
 
 def test_ten_messages_come_out_with_their_outcomes(package, capsys):
@@ -25,6 +25,20 @@ def test_messages_are_fit_for_any_model_file(model):
 
     assert len(messages) == 10
     assert len({name for name, _ in messages}) == 9
+
+
+@pytest.mark.parametrize(
+    ("prediction", "told"),
+    [
+        ({"value": 1234567.891}, "value 1.23457e+06"),
+        ({"probability": 0.25, "label": False}, "probability 0.2500, label False"),
+        ({"probabilities": {"cat": 0.6, "dog": 0.4}, "label": "cat"}, "probability 0.6000, label cat"),
+        ({"probabilities": {"1": 0.2, "2.5": 0.8}, "label": 2.5}, "probability 0.8000, label 2.5"),
+        ({"probabilities": {"false": 0.2, "true": 0.8}, "label": True}, "probability 0.8000, label True"),
+    ],
+)
+def test_predictions_of_every_task_are_described(prediction, told):
+    assert describe({"predictions": [prediction | {"out_of_range": []}]}) == told
 
 
 def test_missing_package_is_named(tmp_path, capsys):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import linear_models
-from lambda_fn.model import SCORES
+from lambda_fn.model import SCORES, Model
 from lambda_fn.web import open_inference
 from lambda_fn.web.open_inference import Protocol, UnknownModelError
 from lambda_fn.web.tensors import NUMERIC, InferenceError
@@ -388,6 +388,22 @@ def test_another_model_or_version_is_unknown(protocol, model):
         protocol.check_model("other")
     with pytest.raises(UnknownModelError, match=f"no version '0'; its only version is '{card.version}'"):
         protocol.check_model(card.name, "0")
+
+
+def test_matrix_is_taken_whatever_a_column_is_called(tmp_path):
+    first, *others = linear_models.FEATURES
+    path = tmp_path / "model.onnx"
+    path.write_bytes(linear_models.linear_model("binary", (msgspec.structs.replace(first, name="features"), *others)))
+    protocol = Protocol(Model(path).card)
+    row = [1_000.0, 2, 1, 0, 0, 0]
+
+    matrix, same = (
+        protocol.matrix(protocol.read(json.dumps({"inputs": [tensor]}).encode(), None))
+        for name in ("features", "any")
+        for tensor in [{"name": name, "shape": [1, 6], "datatype": "FP64", "data": row}]
+    )
+
+    assert matrix == same and matrix.values.tolist() == row
 
 
 def test_metadata_names_what_columns_mean(protocol, model):

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import gateway
+import linear_models
 from lambda_fn.card import Code
 from lambda_fn.features import Matrix, Rule, example_row
 from lambda_fn.service import Service
@@ -589,6 +590,28 @@ def test_exported_model_scores_a_table_of_texts_and_empty_fields(browser, loans_
         assert [float(one["value"]) for one in outcomes] == pytest.approx(loans.fitted.predict(scored).tolist())
     else:
         assert [one["label"] for one in outcomes] == [str(label) for label in loans.fitted.predict(scored)]
+
+
+@pytest.fixture
+def blanks_url(tmp_path):
+    """A page of a model whose columns have blanks around their names, as published tables do."""
+    features = tuple(msgspec.structs.replace(one, name=f" {one.name} ") for one in linear_models.FEATURES)
+    (tmp_path / "model.onnx").write_bytes(linear_models.linear_model("binary", features))
+    api = Api(Service.open(read_settings({"MODEL_PATH": str(tmp_path / "model.onnx")})))
+    with gateway.serve(api.handle) as url:
+        yield url
+
+
+@pytest.mark.e2e
+def test_names_with_blanks_are_found_in_a_table(browser, blanks_url):
+    row = linear_models.ROW | {"job": ""}
+    text = ",".join(f" {name} " for name in row) + "\n" + ",".join(map(str, row.values())) + "\n"
+
+    with opened(browser, blanks_url) as page:
+        drop(page, "table.csv", text)
+        (outcome,) = saved(page)
+
+    assert not outcome["problem"] and 0 <= float(outcome["probability"]) <= 1
 
 
 @pytest.mark.e2e
