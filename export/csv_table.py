@@ -1,10 +1,11 @@
 """Read a CSV table that someone brings, and say what is wrong with it for a model, and what to do."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
+from pandas._libs.parsers import STR_NA_VALUES
 
 from export.refusal import NotFoldable
 from export.source import Source
@@ -24,8 +25,10 @@ _OUTSIDE = (
 )
 
 
-def read_table(path: Path, types: Callable[[list[str]], Mapping[str, type]]) -> pd.DataFrame:
-    """Read a CSV table of at least one row; ``types`` gives, of its columns, those that pandas can't tell.
+def read_table(path: Path, texts: Callable[[list[str]], Mapping[str, Collection[str]]]) -> pd.DataFrame:
+    """Read a CSV table of at least one row; ``texts`` gives, of its columns, those of texts, and the texts known there.
+
+    What pandas takes for a gap, such as None or NA, is a text where it is known as one.
 
     Raises
     ------
@@ -43,7 +46,9 @@ def read_table(path: Path, types: Callable[[list[str]], Mapping[str, type]]) -> 
                 f"{path} has {found[0]!r} between its columns, where commas are needed: pandas' read_csv(..., "
                 f"sep={found[0]!r}) reads it, and to_csv(..., index=False) writes it with commas"
             )
-        table = pd.read_csv(path, dtype=types(header))
+        known = texts(header)
+        gaps = {name: STR_NA_VALUES.difference(known.get(name, ())) for name in header}
+        table = pd.read_csv(path, dtype=dict.fromkeys(known, str), na_values=gaps, keep_default_na=False)
     except UnicodeDecodeError as error:
         raise CardError(f"{path} can't be read as a CSV table: it is not in UTF-8; save it so") from error
     except (CardError, NotFoldable):

@@ -52,7 +52,7 @@ def read_sample(path: Path, source: Source, target: str | None) -> Sample:
     CardError
         Naming a column that is missing, or saying what the model can't take.
     """
-    table = read_table(path, lambda columns: dict.fromkeys(_texts(source, columns, target), str))
+    table = read_table(path, lambda columns: _texts(source, columns, target))
     names = source.own([name for name in table if name != target])
     if target is not None:
         check_target(table, source, target, path)
@@ -88,11 +88,13 @@ def _data(path: Path, digest: str, n_rows: int, share: float | None) -> Data:
     return Data(path.name, digest, n_rows, n_rows, 0, synthetic=False, positive_rate=share)
 
 
-def _texts(source: Source, columns: list[str], target: str | None) -> list[str]:
-    """Name the columns of texts, which may be digits."""
+def _texts(source: Source, columns: list[str], target: str | None) -> dict[str, list[str]]:
+    """Name the columns of texts, which may be digits, with the texts that the model knows of them."""
     names = source.own([name for name in columns if name != target])
-    texts = [name for place, name in enumerate(names[: source.n_features]) if source.known_texts(place)]
-    return [*texts, target] if target is not None and any(isinstance(one, str) for one in source.classes) else texts
+    known = {name: source.known_texts(place) for place, name in enumerate(names[: source.n_features])}
+    if target is not None:
+        known[target] = [one for one in source.classes if isinstance(one, str)]
+    return {name: texts for name, texts in known.items() if texts}
 
 
 def _with_none(X: pd.DataFrame, source: Source) -> pd.DataFrame:

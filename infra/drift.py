@@ -11,18 +11,21 @@ the model that scores.
 
 import csv
 import io
+import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from pandas._libs.parsers import STR_NA_VALUES
 
 from infra.command import Command
 from infra.files import replace_all
 from lambda_fn.card import Feature, Histogram
-from lambda_fn.features import Matrix
+from lambda_fn.features import Matrix, NotAllowedError, Rule
 from lambda_fn.model import SCORES, Model, ModelError
 
 Floats = NDArray[np.float64]
@@ -156,35 +159,41 @@ def read_rows(path: Path, features: Sequence[Feature]) -> Floats:
         )
     if not rows:
         raise DriftError(f"{path}: a header and no row; at least one row is needed")
-    columns = []
-    for feature in features:
-        values = np.array([_value(feature, row[feature.name] or "") for row in rows])
-        if np.isinf(values).any():
-            place = int(np.argmax(np.isinf(values)))
-            allowed = f"one of {', '.join(feature.categories)}" if feature.categories else "a number"
-            cell = (rows[place][feature.name] or "")[:40]
-            raise DriftError(
-                f"{path}: row {place + 1}, column {feature.name}: {cell!r} is not allowed; it must be {allowed}"
-                + (", or empty" if feature.allows_missing else "")
-            )
-        columns.append(values)
-    return np.column_stack(columns)
+    return np.column_stack(
+        [_read_column(path, feature, [row[feature.name] or "" for row in rows]) for feature in features]
+    )
 
 
-def _value(feature: Feature, cell: str) -> float:
-    """Give the graph's value of a cell; infinite for one that can't be."""
-    if not cell.strip():
-        return np.nan if feature.allows_missing else np.inf
-    if feature.kind == "category":
-        if cell in feature.categories:
-            return float(feature.categories.index(cell))
-        return -1.0 if feature.allows_unknown else np.inf
-    if feature.kind == "boolean" and cell.lower() in ("true", "false"):
-        return float(cell.lower() == "true")
-    try:
-        return float(cell) if np.isfinite(float(cell)) else np.inf
-    except ValueError:
-        return np.inf
+def _read_column(path: Path, feature: Feature, cells: Sequence[str]) -> Floats:
+    """Read cells as the function does, but for limits: values beyond them are drift."""
+    largest = sys.float_info.max
+    kind = "integer" if feature.kind == "code" else feature.kind
+    rule = Rule(msgspec.structs.replace(feature, kind=kind, minimum=-largest, maximum=largest, codes=()))
+    # As export reads its sample.
+    gaps = STR_NA_VALUES.difference(feature.categories) if feature.allows_missing else ()
+    values = np.full(len(cells), np.nan)
+    for place, cell in enumerate(cells):
+        if cell not in gaps:
+            try:
+                values[place] = rule.read_text(cell)
+            except NotAllowedError:
+                raise DriftError(
+                    f"{path}: row {place + 1}, column {feature.name}: {cell[:40]!r} is not allowed; it must be "
+                    + _allowed(feature)
+                    + (", or empty" if feature.allows_missing else "")
+                ) from None
+    return values
+
+
+def _allowed(feature: Feature) -> str:
+    match feature.kind:
+        case "category":
+            return "a text" if feature.allows_unknown else f"one of {', '.join(feature.categories)}"
+        case "boolean":
+            return "true or false"
+        case "number":
+            return "a number"
+    return "a whole number"
 
 
 def table(found: Sequence[Drift]) -> str:

@@ -23,6 +23,8 @@ _LISTED = 20
 _EXACT_INTEGERS = 2**53  # of a double; larger ones would show digits that mean nothing
 # Possessive: a cell of many digits that is no number is seen through in one pass.
 NUMBER = r"[-+]?([0-9]++\.?[0-9]*+|\.[0-9]++)([eE][-+]?[0-9]++)?"
+# Of a table's cells: of truths beside gaps, pandas may make floats.
+_TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 _KINDS = {type(None): "null", bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -110,8 +112,8 @@ class Rule:
             if text or text in self._places:
                 return self.read(text)
         elif cell := text.strip():
-            if self.feature.kind == "boolean" and cell.lower() in ("true", "false"):
-                return float(cell.lower() == "true")
+            if self.feature.kind == "boolean" and cell.lower() in _TRUTHS:
+                return _TRUTHS[cell.lower()]
             if self.feature.kind != "boolean" and re.fullmatch(NUMBER, cell):
                 return self.read(float(cell))
             raise NotAllowedError(f"{self.allowed}, not other text")

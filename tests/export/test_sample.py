@@ -344,3 +344,59 @@ def test_boolean_that_is_always_false_has_a_bin_for_true(tmp_path):
     histograms, _ = shares_of(tmp_path, X)
 
     assert (histograms["flag"].edges, histograms["flag"].shares) == ((0.5,), (1.0, 0.0))
+
+
+# pandas' read_csv takes all but Brick for gaps.
+FACES = pd.Series(np.resize(["None", "Brick", "NA", "null", "n/a"], N), dtype=object)
+
+
+def face_model(name):
+    columns = make_column_transformer((OneHotEncoder(), ["face"]), remainder="passthrough")
+    return make_pipeline(columns, RandomForestClassifier(3, random_state=0)) if name == "encoder" else KNOWING[name][0]
+
+
+@pytest.mark.parametrize("name", ["encoder", "LightGBM", "XGBoost"])
+def test_words_that_pandas_takes_for_gaps_are_texts_where_the_model_knows_them(tmp_path, name):
+    X = pd.DataFrame({"face": FACES, "x": drawn().normal(size=N)})
+    X = X if name == "encoder" else X.astype({"face": "category"})
+    X.loc[::6, "x"] = np.nan
+
+    source, sample, card = read(tmp_path, face_model(name), X, X["face"].isin(["None", "NA"]) ^ (X["x"] > 0))
+
+    assert sample.X["face"].tolist() == X["face"].tolist()
+    assert (source.scores(sample.X) == source.scores(X)).all()
+    assert set(card.features[0].categories) == set(FACES)
+    assert card.histograms[0].missing == 0 and card.histograms[1].missing == pytest.approx(1 / 6, abs=1e-5)
+
+
+def test_words_for_gaps_that_the_model_does_not_know_are_gaps(tmp_path):
+    X = pd.DataFrame({"face": FACES.replace({"n/a": np.nan}), "x": drawn().normal(size=N)})
+    X.loc[::6, "x"] = np.nan
+    columns = make_column_transformer((make_pipeline(IMPUTER, ENCODER), ["face"]), remainder="passthrough")
+    source = Source(make_pipeline(columns, RandomForestClassifier(3, random_state=0)).fit(X, FACES == "Brick"))
+    X.assign(late=FACES == "Brick").to_csv(tmp_path / "sample.csv", index=False, na_rep="NaN")
+
+    sample = read_sample(tmp_path / "sample.csv", source, "late")
+
+    pd.testing.assert_frame_equal(sample.X, X, check_dtype=False)
+    assert (source.scores(sample.X) == source.scores(X)).all()
+
+
+def test_none_as_text_and_as_gap_are_told_apart(tmp_path):
+    X = pd.DataFrame({"face": FACES.replace({"n/a": None})})
+
+    source, sample, _ = read(
+        tmp_path, make_pipeline(OneHotEncoder(), RandomForestClassifier(3)), X, X["face"] == "None"
+    )
+
+    assert sample.X["face"].tolist() == X["face"].tolist()
+    assert (source.scores(sample.X) == source.scores(X)).all()
+
+
+def test_classes_may_be_words_that_pandas_takes_for_gaps(tmp_path):
+    X = pd.DataFrame({"x": drawn().normal(size=N)})
+    y = pd.Series(np.where(X["x"] > 0, "None", "Mild"))
+
+    _, sample, _ = read(tmp_path, RandomForestClassifier(2), X, y)
+
+    assert sample.y.tolist() == y.tolist() and sample.data.positive_rate == (y == "None").mean()

@@ -16,6 +16,7 @@ from lambda_fn.card import (
     METADATA_KEY,
     NO_CHECKSUM,
     Class,
+    Code,
     Data,
     Decision,
     Feature,
@@ -289,6 +290,74 @@ def test_command_ends_with_the_status(model, tmp_path):
     assert onnx.load(model).metadata_props[0].key == METADATA_KEY
 
 
+# --- cells of a table -------------------------------------------------------------------------------------------------
+
+
+AMOUNT, COUNT, GRADE, NEW = (
+    feature("x", "number", 0, 10),
+    feature("x", "integer", 0, 10),
+    feature("x", "code", 1, 3, codes=(Code(1, ""), Code(3, ""))),
+    feature("x", "boolean", 0, 1),
+)
+WALL = feature("x", "category", 0, 2, categories=("None", " ", ""))
+OPEN = feature("x", "category", 0, 1, categories=("None", "Brick"), allows_unknown=True)
+
+
+def with_gaps(one):
+    return msgspec.structs.replace(one, allows_missing=True)
+
+
+def read_cells(tmp_path, one, cells):
+    # Beside a column that keeps rows of an empty cell from being lines without a cell.
+    pd.DataFrame({"x": cells, "more": 1}).to_csv(tmp_path / "cells.csv", index=False)
+    return drift.read_rows(tmp_path / "cells.csv", [one])[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("one", "cells"),
+    [
+        (AMOUNT, {" 2.5 ": 2.5, "-1e30": -1e30, "11": 11}),
+        (COUNT, {"11": 11, "-3.0 ": -3}),
+        (GRADE, {"1": 1, "2": 2, "7.0": 7}),
+        (NEW, {" True": 1, "FALSE ": 0}),
+        (WALL, {"None": 0, " ": 1, "": 2}),
+        (OPEN, {"Brick": 1, "NA": -1, " ": -1, " None": -1}),
+        (with_gaps(AMOUNT), {"NA": np.nan, "nan": np.nan, "-1.#IND": np.nan, " ": np.nan, "": np.nan}),
+        (with_gaps(COUNT), {"null": np.nan, "4": 4}),
+        (with_gaps(NEW), {"n/a": np.nan, "true": 1}),
+        (with_gaps(WALL), {"None": 0, "": 2, "NA": np.nan, "<NA>": np.nan}),
+        (with_gaps(OPEN), {"None": 0, "": np.nan, "NULL": np.nan, "na": -1}),
+    ],
+)
+def test_cells_are_read_as_the_function_does_but_for_limits_and_words_for_gaps(one, cells, tmp_path):
+    np.testing.assert_equal(read_cells(tmp_path, one, list(cells)), list(map(float, cells.values())))
+
+
+@pytest.mark.parametrize(
+    ("one", "cell", "allowed"),
+    [
+        (AMOUNT, "1_0", "a number"),
+        (AMOUNT, "NA", "a number"),
+        (AMOUNT, "1e999", "a number"),
+        (COUNT, "1_0", "a whole number"),
+        (COUNT, "3.5", "a whole number"),
+        (with_gaps(COUNT), "٣", "a whole number, or empty"),
+        (GRADE, "1.5", "a whole number"),
+        (NEW, "0.7", "true or false"),
+        (with_gaps(NEW), "2", "true or false, or empty"),
+        (with_gaps(WALL), "  ", "one of None,  , , or empty"),
+        (OPEN, "", "a text"),
+    ],
+)
+def test_cells_that_are_no_values_are_named_with_what_is_allowed(one, cell, allowed, tmp_path):
+    first = {"boolean": "true", "category": "None"}.get(one.kind, "1")
+
+    with pytest.raises(drift.DriftError) as raised:
+        read_cells(tmp_path, one, [first, cell])
+
+    assert str(raised.value).endswith(f"row 2, column x: {cell!r} is not allowed; it must be {allowed}")
+
+
 # --- an exported model with texts, booleans and gaps ------------------------------------------------------------------
 
 
@@ -301,6 +370,14 @@ def half(rows, **values):
 
 def test_sample_of_the_same_loans_does_not_drift(run, loans):
     assert run(loans.rows.sample(300, random_state=0), model=loans.path)[0] == 0
+
+
+@pytest.mark.parametrize("word", ["NA", "NULL", "nan", "None"])
+def test_words_for_gaps_are_gaps(run, loans, word, tmp_path):
+    rows = loans.rows.sample(300, random_state=0)
+    rows.to_csv(tmp_path / "words.csv", index=False, na_rep=word)
+
+    assert run(tmp_path / "words.csv", model=loans.path)[:2] == run(rows, model=loans.path)[:2]
 
 
 @pytest.mark.parametrize(

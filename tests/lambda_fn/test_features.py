@@ -124,7 +124,7 @@ def test_a_wrong_kind_of_value_is_named_by_its_kind():
     [
         (NUMBER, {" 2.5 ": 2.5, "+.5": 0.5, "1.": 1, "-1e0": -1}),
         (INTEGER, {"39": 39, "39.0": 39}),
-        (BOOLEAN, {"True": 1, " false": 0, "TRUE": 1}),
+        (BOOLEAN, {"True": 1, " false": 0, "TRUE": 1, "1": 1, "0.0": 0}),
         (CATEGORY, {"a": 0, 'b "c"': 1, "": 2}),
         (OPEN, {"a": 0, " a": -1}),
         (MISSING[0], {"": nan, "  ": nan}),
