@@ -190,7 +190,7 @@ def test_few_rows_give_all_products(n_rows, tmp_path):
     assert (tmp_path / "build" / "report" / "model_card.html").exists()
 
 
-@pytest.mark.skipif("CREDIT_DATA" not in os.environ, reason="CREDIT_DATA names no file of the real clients")
+@pytest.mark.skipif(not os.environ.get("CREDIT_DATA"), reason="CREDIT_DATA names no file of the real clients")
 @pytest.mark.parametrize("n_rows", [200, 300, 500, 2_963])
 def test_the_first_real_clients_give_a_card(n_rows, tmp_path):
     raw = tidy.load(os.environ["CREDIT_DATA"]).raw.head(n_rows)

@@ -154,7 +154,7 @@ def test_negative_ids_mark_synthetic_clients(tmp_path):
     assert "SYNTHETIC" in str(loaded)
 
 
-@pytest.mark.skipif("CREDIT_DATA" not in os.environ, reason="CREDIT_DATA names no file of the real clients")
+@pytest.mark.skipif(not os.environ.get("CREDIT_DATA"), reason="CREDIT_DATA names no file of the real clients")
 def test_every_real_client_is_encoded_as_a_plain_loop_does_it():
     def encode(raw):
         return [
@@ -451,7 +451,7 @@ def test_equal_features_with_both_labels_are_no_repetition(tmp_path):
     assert sum(map(len, parts)) == 2 * len(frame)
 
 
-@pytest.mark.skipif("CREDIT_DATA" not in os.environ, reason="CREDIT_DATA names no file of the real clients")
+@pytest.mark.skipif(not os.environ.get("CREDIT_DATA"), reason="CREDIT_DATA names no file of the real clients")
 def test_yehs_clients_are_recognised_by_content_whatever_the_file(tmp_path):
     raw = tidy.load(os.environ["CREDIT_DATA"]).raw
     renamed = raw.drop(columns="ID").set_axis(OPENML_HEADER, axis=1)
