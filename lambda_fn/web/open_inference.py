@@ -20,7 +20,7 @@ from msgspec import UNSET, UnsetType
 from lambda_fn.card import ModelCard
 from lambda_fn.features import Matrix, Rule
 from lambda_fn.model import Scores
-from lambda_fn.predictions import Label, class_name
+from lambda_fn.predictions import LONGEST_NUMBER, Label, class_name
 from lambda_fn.web.responses import size_in_json
 from lambda_fn.web.tensors import (
     NULL,
@@ -44,7 +44,7 @@ _MAX_PARAMETERS = 10_000
 # What tells where objects open and close, and what names they hold.
 _TOKENS = re.compile(rb'[{}]|(?P<text>"(?:[^"\\]++|\\.)*+")(?P<colon>\s*:)?')
 # How long an element of an output is in JSON at most, its comma included.
-_LONGEST = {"FP64": 25, "BOOL": 6}
+_LONGEST = {"FP64": len(f"{LONGEST_NUMBER},"), "BOOL": len("false,")}
 _DATATYPES = {"number": "FP64", "integer": "INT64", "code": "INT64", "category": "BYTES", "boolean": "BOOL"}
 
 
@@ -306,8 +306,8 @@ class Protocol:
     def _rows(self, tensors: "dict[str, tuple[list[int], array[float] | list[str | None]]]") -> Matrix:
         """Put tensors together as rows in the card's feature order."""
         width = len(self._names)
-        others = set(self._names) - {_MATRIX}
-        if len(tensors) == 1 and tensors.keys() != set(self._names) and not tensors.keys() & others:
+        names = set(self._names)
+        if len(tensors) == 1 and tensors.keys() != names and not tensors.keys() & (names - {_MATRIX}):
             # Clients with a matrix alone name it as they like: MLServer's codec calls it input-1.
             ((name, (shape, values)),) = tensors.items()
             if len(shape) != 2 or shape[1] != width or isinstance(values, list):
@@ -316,7 +316,7 @@ class Protocol:
                     f"input must be given for each feature: {', '.join(self._names)}"
                 )
             return Matrix(values, shape[0])
-        if tensors.keys() != set(self._names):
+        if tensors.keys() != names:
             raise self._wrong_inputs(tensors)
         shapes = [tensors[name][0] for name in self._names]
         n_rows = shapes[0][0]
