@@ -171,8 +171,7 @@ class Rule:
         value = start + (high - start) / 4
         if feature.codes:
             return min((code.value for code in feature.codes), key=lambda code: abs(code - value))
-        rounded = float(f"{value:.2g}")
-        rounded = min(max(rounded, low), high)
+        rounded = min(max(float(f"{value:.2g}"), low), high)
         if feature.kind == "number":
             return min(max(rounded, self.low), self.high)
         whole = min(max(round(rounded), int(self.low)), int(self.high))

@@ -119,8 +119,9 @@ def _scored(card: ModelCard, prediction: dict[str, Any]) -> tuple[list[float], i
     score = prediction[SCORES[card.task]]
     if not card.target.classes:
         return [score], None
-    label = [one.value for one in card.target.classes].index(prediction["label"])
-    return [score[class_name(one)] for one in card.target.classes] if card.task == "multiclass" else [score], label
+    labels = [one.value for one in card.target.classes]
+    scores = [score[class_name(label)] for label in labels] if card.task == "multiclass" else [score]
+    return scores, labels.index(prediction["label"])
 
 
 def connect(service: str) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from lambda_fn.card import Class, ModelCard, Task
+from lambda_fn.card import ModelCard, Task
 from lambda_fn.faults import RowId
 from lambda_fn.features import Matrix
 from lambda_fn.model import Scores, marks
@@ -80,7 +80,7 @@ class Answers:
         self._card = card
         self._features = [feature.name for feature in card.features]
         self._labels = [one.value for one in card.target.classes]
-        self._classes = [class_name(one) for one in card.target.classes]
+        self._classes = list(map(class_name, self._labels))
         self._reasons = Reasons(card)
 
     def predictions(self, X: Matrix, scores: Scores, ids: Sequence[RowId | UnsetType]) -> list[Prediction]:
@@ -135,9 +135,9 @@ def _bare(card: ModelCard, number: float, choose: Callable[..., Label]) -> Predi
     label = choose((one.value for one in card.target.classes), key=lambda value: len(msgspec.json.encode(value)))
     if card.task == "binary":
         return BinaryPrediction(number, label, [])
-    return MulticlassPrediction({class_name(one): number for one in card.target.classes}, label, [])
+    return MulticlassPrediction({class_name(one.value): number for one in card.target.classes}, label, [])
 
 
-def class_name(one: Class) -> str:
+def class_name(label: Label) -> str:
     """Name a class as JSON's names can: a text as it is, anything else as JSON writes it."""
-    return one.value if isinstance(one.value, str) else msgspec.json.encode(one.value).decode()
+    return label if isinstance(label, str) else msgspec.json.encode(label).decode()

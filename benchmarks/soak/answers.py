@@ -136,7 +136,7 @@ class Answers:
     def _prediction(self, given: Any, row: Known, explain: bool) -> None:
         classes = self._card.target.classes
         if self._card.task == "multiclass":
-            _near([given["probabilities"][class_name(one)] for one in classes], row["score"])
+            _near([given["probabilities"][class_name(one.value)] for one in classes], row["score"])
         else:
             _near([given[self.score]], row["score"])
         if classes:

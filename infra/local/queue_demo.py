@@ -20,6 +20,7 @@ from lambda_fn.card import ModelCard, missing_as_nan
 from lambda_fn.features import Rule, example_row
 from lambda_fn.model import Model, ModelError
 from lambda_fn.payload import Reader
+from lambda_fn.predictions import class_name
 
 
 def demo_messages(model: Model) -> list[tuple[str, str]]:
@@ -85,8 +86,8 @@ def _scored(prediction: dict[str, Any]) -> str:
     if "value" in prediction:
         return f"value {prediction['value']:.6g}"
     label = prediction["label"]
-    name = label if isinstance(label, str) else json.dumps(label)
-    probability = prediction["probability"] if "probability" in prediction else prediction["probabilities"][name]
+    shares = prediction.get("probabilities")
+    probability = shares[class_name(label)] if shares else prediction["probability"]
     return f"probability {probability:.4f}, label {label}"
 
 

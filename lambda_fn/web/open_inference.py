@@ -194,7 +194,7 @@ class Protocol:
             case "binary":
                 yield TensorMetadata("probability", "FP64", [-1])
             case "multiclass":
-                names = [class_name(one) for one in card.target.classes]
+                names = [class_name(one.value) for one in card.target.classes]
                 yield TensorMetadata("probabilities", "FP64", [-1, len(names)], _columns(names))
             case "regression":
                 yield TensorMetadata("value", "FP64", [-1])

@@ -47,7 +47,7 @@ def render(card: ModelCard) -> Page:
         "families": card.families,
         "features": card.features,
         "target": card.target,
-        "class_names": [class_name(one) for one in card.target.classes],
+        "class_names": [class_name(one.value) for one in card.target.classes],
         "decision": card.decision,
         # An unknown category has no text: a place of the list that a script reads as undefined can't be in JSON.
         "reference": [None if value is UNSET else value for value in reference],

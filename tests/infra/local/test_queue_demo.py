@@ -34,6 +34,7 @@ def test_messages_are_fit_for_any_model_file(model):
         ({"probability": 0.25, "label": False}, "probability 0.2500, label False"),
         ({"probabilities": {"cat": 0.6, "dog": 0.4}, "label": "cat"}, "probability 0.6000, label cat"),
         ({"probabilities": {"1": 0.2, "2.5": 0.8}, "label": 2.5}, "probability 0.8000, label 2.5"),
+        ({"probabilities": {"0.0": 0.2, "1e16": 0.8}, "label": 1e16}, "probability 0.8000, label 1e+16"),
         ({"probabilities": {"false": 0.2, "true": 0.8}, "label": True}, "probability 0.8000, label True"),
     ],
 )
